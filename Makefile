@@ -1,0 +1,43 @@
+# Two commands for a fresh machine: `make demo` runs the main job, `make test` passes the suite.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+CORPUS ?=
+export CORPUS
+
+.PHONY: demo test test-all lint bench clean help
+help:
+	@echo "make demo      install into .venv and optimise real models, printing the reports"
+	@echo "make test      the whole suite (under 10 minutes on 2 cores)"
+	@echo "make test-all  every onnx test case, every catalogue model, and CORPUS=DIR"
+	@echo "make lint      ruff, mypy --strict, import-linter"
+
+# .venv is keyed to pyproject.toml: a changed dependency makes it anew.
+STAMP := $(VENV)/.installed
+$(STAMP): pyproject.toml
+	@rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+DEMO := build/demo
+demo: $(STAMP)
+	@mkdir -p $(DEMO)
+	$(PY) -m models.fetch silero_vad resnet_20 > /dev/null
+	$(PY) -m graphopt optimize "$$($(PY) -m models.fetch --path silero_vad)" -o $(DEMO)/silero_vad.onnx --data "$$($(PY) -m models.feeds silero_vad $(DEMO)/silero_vad.npz)"
+	$(PY) -m graphopt optimize models/resnet_20.onnx -o $(DEMO)/resnet_20.onnx
+
+test: $(STAMP)
+	$(PY) -m pytest -n 2 -m 'not whole'
+
+test-all: $(STAMP)
+	$(PY) -m pytest -n 2
+
+lint: $(STAMP)
+	$(PY) -m ruff check graphopt passes tests models
+	$(PY) -m ruff format --check graphopt passes tests models
+	$(PY) -m mypy graphopt tests models
+	$(VENV)/bin/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
