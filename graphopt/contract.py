@@ -211,11 +211,6 @@ class GraphView(Protocol):
         """False where new constants must be Constant nodes: functions, and IR versions below 4."""
         ...
 
-    @property
-    def constants_known(self) -> bool:
-        """False inside a local function, whose inputs differ from call to call."""
-        ...
-
     def opset(self, domain: str = "") -> int:
         """The opset version imported for `domain`; 0 where it is not imported."""
         ...

@@ -1,0 +1,1 @@
+"""graphopt: a smaller, faster ONNX model that still gives the same answers."""

@@ -1,0 +1,231 @@
+"""The one writer. What it does is recorded; what would break the graph it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graphopt.contract import Array, GraphView, NodeView, ValueView
+from graphopt.errors import EditRefused
+from graphopt.graph.attributes import encode
+from graphopt.graph.elements import Node, Scope, Tensor, Value, ValueType, Weight
+from graphopt.graph.journal import (
+    Change,
+    PlaceName,
+    PlaceNode,
+    PlaceWeight,
+    SetAttribute,
+    SetLinks,
+    SetType,
+    Transaction,
+)
+from graphopt.graph.program import Program
+from graphopt.graph.shapes import infer_outputs
+from graphopt.graph.views import (
+    GraphHandle,
+    NodeHandle,
+    ValueHandle,
+    node_view,
+    refusal,
+    value_view,
+)
+from graphopt.model import TensorData, tensor_from_array
+
+
+class GraphEditor:
+    """See contract.Editor. One editor writes one transaction.
+
+    Args:
+        program: The graph to write to.
+        transaction: Where each change is recorded as it is made.
+    """
+
+    def __init__(self, program: Program, transaction: Transaction) -> None:
+        self._program = program
+        self._transaction = transaction
+        self.touched: dict[Node, None] = {}
+
+    def constant(self, array: Array, hint: str, graph: GraphView) -> ValueView:
+        """See contract.Editor.constant."""
+        scope = _scope(graph)
+        name = self._program.fresh(hint)
+        tensor = tensor_from_array(array, name)
+        if not scope.stores_initializers:
+            return self._constant_node(array, name, scope)
+        weight = Weight(TensorData(tensor, None), scope, _next_rank(scope))
+        self._apply(PlaceWeight(weight, present=True))
+        return value_view(weight, self._program)
+
+    def insert(
+        self,
+        op_type: str,
+        inputs: Sequence[ValueView | None],
+        *,
+        before: NodeView,
+        outputs: int = 1,
+        attributes: Mapping[str, Any] | None = None,
+        domain: str = "",
+        hint: str = "",
+    ) -> NodeView:
+        """See contract.Editor.insert."""
+        anchor = _node(before)
+        scope = anchor.scope
+        hint = hint or next((v.name for v in anchor.outputs if v.name), op_type)
+        results: list[Tensor] = [
+            Value(self._program.fresh(f"{hint}_{op_type}"), scope) for _ in range(outputs)
+        ]
+        node = self._place(op_type, scope, domain, attributes or {}, results, anchor.rank)
+        self._link(node, "inputs", [_element(value) for value in inputs])
+        for value, known in zip(results, infer_outputs(node), strict=True):
+            self._apply(SetType(value, value.type_known, known))
+        return node_view(node, self._program)
+
+    def set_input(self, node: NodeView, index: int, value: ValueView | None) -> None:
+        """See contract.Editor.set_input."""
+        element = _node(node)
+        inputs = list(element.inputs)
+        while len(inputs) <= index:
+            inputs.append(Value("", None))
+        inputs[index] = _element(value)
+        while inputs and not inputs[-1].name:
+            inputs.pop()
+        self._link(element, "inputs", inputs)
+
+    def set_attribute(self, node: NodeView, name: str, value: Any) -> None:
+        """See contract.Editor.set_attribute."""
+        element = _node(node)
+        if name in element.bodies:
+            raise EditRefused(f"attribute {name!r} is a graph; edit its nodes", node=node.label())
+        after = None if value is None else encode(name, value)
+        self._apply(SetAttribute(element, name, element.attrs.get(name), after))
+        self.touched[element] = None
+
+    def replace(self, old: ValueView, new: ValueView) -> None:
+        """See contract.Editor.replace."""
+        before, after = _element(old), _element(new)
+        if before is after:
+            raise EditRefused(f"value {old.name!r} cannot replace itself")
+        refused = refusal(before, after)
+        if refused:
+            raise EditRefused(f"{old.name!r} by {new.name!r}: {refused.reason}")
+        if before.output_of:
+            self._take_over(before, after)
+        else:
+            self._rewire(before, after)
+
+    def remove(self, node: NodeView) -> None:
+        """See contract.Editor.remove."""
+        element = _node(node)
+        for value in element.outputs:
+            if value.name and (value.outputs or value.output_of):
+                raise EditRefused(f"{value.name!r} is still read", node=node.label())
+        for body in element.bodies.values():
+            self._detach(body)
+        self._link(element, "inputs", [])
+        for value in element.outputs:
+            if value.name:
+                self._apply(PlaceName(value, element.scope, present=False))
+        self._link(element, "outputs", [])
+        self._apply(PlaceNode(element, present=False))
+        self.touched.pop(element, None)
+
+    def remove_initializer(self, value: ValueView) -> None:
+        """See contract.Editor.remove_initializer."""
+        element = _element(value)
+        if not isinstance(element, Weight):
+            raise EditRefused(f"{value.name!r} is not an initializer that can be removed")
+        if element.outputs or element.output_of:
+            raise EditRefused(f"initializer {value.name!r} is still read")
+        self._apply(PlaceWeight(element, present=False))
+
+    def _constant_node(self, array: Array, name: str, scope: Scope) -> ValueView:
+        value = Value(name, scope)
+        first = min((node.rank for node in scope.nodes), default=(0, 0, 0))
+        self._place("Constant", scope, "", {"value": array}, [value], (first[0] - 1, 1, 0))
+        self._apply(SetType(value, value.type_known, ValueType(array.dtype, array.shape)))
+        return value_view(value, self._program)
+
+    def _place(
+        self,
+        op_type: str,
+        scope: Scope,
+        domain: str,
+        attributes: Mapping[str, Any],
+        outputs: list[Tensor],
+        anchor_rank: tuple[int, int, int],
+    ) -> Node:
+        rank = (anchor_rank[0], 0, len(self._program.journal.done) * 1000 + len(self.touched))
+        node = Node(
+            op_type,
+            scope,
+            name=self._program.fresh(f"{op_type}_{outputs[0].name}" if outputs else op_type),
+            domain=domain,
+            attributes={name: encode(name, value) for name, value in attributes.items()},
+            inputs=[],
+            outputs=[],
+            rank=rank,
+            proto=None,
+        )
+        self._apply(PlaceNode(node, present=True))
+        for value in outputs:
+            self._apply(PlaceName(value, scope, present=True))
+        self._link(node, "outputs", outputs)
+        return node
+
+    def _take_over(self, old: Tensor, new: Tensor) -> None:
+        """Let the producer of `new` write the graph output `old`, whose name must stay."""
+        old_producer, producer = old.inputs[0], new.inputs[0]
+        self._rewire(new, old, but=old_producer)
+        self._link(
+            old_producer,
+            "outputs",
+            [Value("", None) if v is old else v for v in old_producer.outputs],
+        )
+        self._link(producer, "outputs", [old if v is new else v for v in producer.outputs])
+        self._apply(PlaceName(new, producer.scope, present=False))
+        if old.type_known.shape is None:
+            known = ValueType(old.type_known.dtype or new.type_known.dtype, new.type_known.shape)
+            self._apply(SetType(old, old.type_known, known))
+
+    def _rewire(self, old: Tensor, new: Tensor, but: Node | None = None) -> None:
+        for node in dict.fromkeys(old.outputs):
+            if node is not but:
+                self._link(node, "inputs", [new if v is old else v for v in node.inputs])
+        if but is not None and old in but.inputs:
+            # The node that goes away must not read what it now writes.
+            self._link(but, "inputs", [Value("", None) if v is old else v for v in but.inputs])
+
+    def _detach(self, body: Scope) -> None:
+        """Let the nodes of a body that goes away read nothing outside it any more."""
+        for scope in body.nested():
+            for node in scope.ordered():
+                self._link(node, "inputs", [])
+
+    def _link(self, node: Node, side: str, after: list[Tensor]) -> None:
+        self._apply(SetLinks(node, side, list(getattr(node, side)), after))
+        self.touched[node] = None
+
+    def _apply(self, change: Change) -> None:
+        change.do()
+        self._transaction.changes.append(change)
+
+
+def _next_rank(scope: Scope) -> int:
+    return max((weight.rank for weight in scope.weights), default=-1) + 1
+
+
+def _scope(graph: GraphView) -> Scope:
+    assert isinstance(graph, GraphHandle)
+    return graph.element
+
+
+def _node(node: NodeView) -> Node:
+    assert isinstance(node, NodeHandle)
+    return node.element
+
+
+def _element(value: ValueView | None) -> Tensor:
+    if value is None:
+        return Value("", None)
+    assert isinstance(value, ValueHandle)
+    return value.element

@@ -1,0 +1,166 @@
+"""From linked scopes back to protobuf: what was not touched is written as it was read."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
+
+from graphopt.errors import EditRefused
+from graphopt.graph.elements import Node, Scope, Tensor
+from graphopt.graph.program import Program
+from graphopt.model import Model
+
+
+def export_program(program: Program, *, rebuild: bool = False) -> Model:
+    """Make a model of the graph as it stands.
+
+    Args:
+        program: The graph.
+        rebuild: Write scopes anew even where nothing was edited (a round trip proves them equal).
+
+    Returns:
+        The very model it was built from when nothing was edited.
+
+    Raises:
+        EditRefused: The edits made a cycle.
+    """
+    if not rebuild and not any(top.edits for top in program.tops):
+        return program.model
+    source = program.model.proto
+    result = ModelProto()
+    for field, value in source.ListFields():
+        if field.name not in ("graph", "functions"):
+            _copy_field(result, source, field.name, value)
+    result.graph.CopyFrom(_graph(program.main, rebuild=rebuild))
+    result.functions.extend(_function(scope, rebuild=rebuild) for scope in program.functions)
+    return program.model.with_proto(result)
+
+
+def _copy_field(target: object, source: object, name: str, value: object) -> None:
+    if hasattr(value, "CopyFrom"):
+        getattr(target, name).CopyFrom(value)
+    elif hasattr(value, "extend"):
+        getattr(target, name).extend(value)
+    else:
+        setattr(target, name, value)
+
+
+def _graph(scope: Scope, *, rebuild: bool) -> GraphProto:
+    source: GraphProto = scope.proto
+    if not rebuild and not scope.edits:
+        return source
+    result = GraphProto()
+    edited = {"node", "initializer", "value_info", "quantization_annotation"}
+    for field, value in source.ListFields():
+        if field.name not in edited:
+            _copy_field(result, source, field.name, value)
+    kept_defaults = {v.name for v in scope.inputs if getattr(v, "default", None) is not None}
+    standing = {weight.name: weight for weight in scope.weights}
+    for tensor in source.initializer:
+        if tensor.name in kept_defaults or tensor.name in standing:
+            result.initializer.append(tensor)
+            standing.pop(tensor.name, None)
+    for weight in sorted(standing.values(), key=lambda weight: weight.rank):
+        result.initializer.append(weight.data.proto)
+    result.node.extend(_node(node, rebuild=rebuild) for node in sorted_nodes(scope))
+    result.value_info.extend(_surviving(source.value_info, scope))
+    result.quantization_annotation.extend(
+        note for note in source.quantization_annotation if note.tensor_name in scope.names
+    )
+    return result
+
+
+def _function(scope: Scope, *, rebuild: bool) -> FunctionProto:
+    source: FunctionProto = scope.proto
+    if not rebuild and not scope.edits:
+        return source
+    result = FunctionProto()
+    for field, value in source.ListFields():
+        if field.name not in ("node", "value_info"):
+            _copy_field(result, source, field.name, value)
+    result.node.extend(_node(node, rebuild=rebuild) for node in sorted_nodes(scope))
+    result.value_info.extend(_surviving(source.value_info, scope))
+    return result
+
+
+def _surviving(infos: Iterable[ValueInfoProto], scope: Scope) -> list[ValueInfoProto]:
+    """Declared types of values that are still there; initializers state their own."""
+    return [info for info in infos if info.name in scope.names]
+
+
+def _node(node: Node, *, rebuild: bool) -> NodeProto:
+    dirty = any(body.edits for body in node.bodies.values())
+    if node.proto is not None and not node.edits and not dirty and not rebuild:
+        return node.proto
+    result = NodeProto()
+    if node.proto is not None:
+        for field, value in node.proto.ListFields():
+            if field.name not in ("input", "output", "attribute"):
+                _copy_field(result, node.proto, field.name, value)
+    else:
+        result.op_type, result.domain, result.name = node.op, node.domain, node.name
+    result.input.extend(_trimmed(node.inputs, node))
+    result.output.extend(value.name for value in node.outputs)
+    for name, attribute in node.attrs.items():
+        body = node.bodies.get(name)
+        if body is not None and (rebuild or body.edits):
+            copy = AttributeProto(
+                name=name, type=AttributeProto.GRAPH, doc_string=attribute.doc_string
+            )
+            copy.g.CopyFrom(_graph(body, rebuild=rebuild))
+            result.attribute.append(copy)
+        else:
+            result.attribute.append(attribute)
+    return result
+
+
+def _trimmed(inputs: Iterable[Tensor], node: Node) -> list[str]:
+    """Input names; an edited node does not trail omitted optionals."""
+    names = [value.name for value in inputs]
+    while node.edits and names and not names[-1]:
+        names.pop()
+    return names
+
+
+def sorted_nodes(scope: Scope) -> list[Node]:
+    """The scope's nodes so that each follows what it reads, otherwise by rank.
+
+    Raises:
+        EditRefused: There is a cycle.
+    """
+    ordered = scope.ordered()
+    if not scope.edits:
+        return ordered
+    position = {node: index for index, node in enumerate(ordered)}
+    waits = {node: _producers(node, scope) for node in ordered}
+    followers: dict[Node, list[Node]] = {}
+    for node, producers in waits.items():
+        for producer in producers:
+            followers.setdefault(producer, []).append(node)
+    ready = [position[node] for node, producers in waits.items() if not producers]
+    heapq.heapify(ready)
+    result = []
+    while ready:
+        node = ordered[heapq.heappop(ready)]
+        result.append(node)
+        for follower in followers.get(node, ()):
+            waits[follower].discard(node)
+            if not waits[follower]:
+                heapq.heappush(ready, position[follower])
+    if len(result) != len(ordered):
+        stuck = next(node for node in ordered if waits[node])
+        raise EditRefused("the graph has a cycle", node=f"{stuck.op} {stuck.name}")
+    return result
+
+
+def _producers(node: Node, scope: Scope) -> set[Node]:
+    """Nodes of this scope that a node, or a body inside it, reads from."""
+    read = list(node.inputs)
+    for body in node.bodies.values():
+        for nested in body.nested():
+            for inner in nested.nodes:
+                read += inner.inputs
+            read += nested.outputs
+    return {p for value in read for p in value.inputs if p.scope is scope and p is not node}

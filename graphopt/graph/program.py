@@ -1,0 +1,55 @@
+"""A whole model as linked scopes: the main graph, the bodies in it, and its local functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from graphopt.graph.elements import Scope
+from graphopt.graph.journal import Journal
+from graphopt.model import Model
+
+
+@dataclass(eq=False)
+class Program:
+    """The graph underneath a run.
+
+    Attributes:
+        model: The model it was built from, whose messages are kept.
+        main: The main graph.
+        functions: Local functions, in the model's order.
+        taken: Every name in use anywhere, so that a fresh one clashes with none.
+        function_ids: (domain, name) of each local function; calls to them are opaque.
+        journal: Every edit since it was built.
+        shape_conflicts: Declared types that inference contradicts, which nothing trusts.
+    """
+
+    model: Model
+    main: Scope
+    functions: list[Scope]
+    taken: set[str]
+    function_ids: frozenset[tuple[str, str]]
+    journal: Journal = field(default_factory=Journal)
+    shape_conflicts: list[str] = field(default_factory=list)
+
+    @property
+    def tops(self) -> list[Scope]:
+        """The main graph and the functions."""
+        return [self.main, *self.functions]
+
+    def scopes(self) -> list[Scope]:
+        """Every scope there is, outermost first."""
+        return [scope for top in self.tops for scope in top.nested()]
+
+    def node_count(self) -> int:
+        """Nodes in every scope."""
+        return sum(len(scope.nodes) for scope in self.scopes())
+
+    def fresh(self, hint: str) -> str:
+        """A name nobody uses, made from `hint`, and taken from now on."""
+        base = hint or "value"
+        name, number = base, 0
+        while not name or name in self.taken:
+            number += 1
+            name = f"{base}_{number}"
+        self.taken.add(name)
+        return name
