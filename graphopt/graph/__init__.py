@@ -5,10 +5,11 @@ Reading goes through the views, writing through the editor, undoing through the 
 
 from graphopt.graph.build import build_program
 from graphopt.graph.editor import GraphEditor
-from graphopt.graph.export import export_program
+from graphopt.graph.export import export_program, export_types
 from graphopt.graph.journal import Journal, Transaction
 from graphopt.graph.program import Program
 from graphopt.graph.shapes import annotate, bind_inputs
+from graphopt.graph.stats import measure
 from graphopt.graph.views import graph_view
 
 __all__ = [
@@ -20,5 +21,7 @@ __all__ = [
     "bind_inputs",
     "build_program",
     "export_program",
+    "export_types",
     "graph_view",
+    "measure",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,20 +34,8 @@ def is_plain(attribute: AttributeProto) -> bool:
 
 def decode(attribute: AttributeProto, files: ExternalFiles | None) -> Any:
     """The value of a plain attribute: int, float, str (bytes where not UTF-8), list or array."""
-    kind = attribute.type
-    if kind == AttributeProto.TENSOR:
-        return TensorData(attribute.t, files).array()
-    if kind == AttributeProto.STRING:
-        return _text(attribute.s)
-    if kind == AttributeProto.STRINGS:
-        return [_text(item) for item in attribute.strings]
-    return {
-        AttributeProto.FLOAT: lambda: attribute.f,
-        AttributeProto.INT: lambda: attribute.i,
-        AttributeProto.FLOATS: lambda: list(attribute.floats),
-        AttributeProto.INTS: lambda: list(attribute.ints),
-        AttributeProto.GRAPH: lambda: attribute.g,
-    }[kind]()
+    reader = _READERS.get(attribute.type)
+    return TensorData(attribute.t, files).array() if reader is None else reader(attribute)
 
 
 def encode(name: str, value: Any) -> AttributeProto:
@@ -57,9 +46,7 @@ def encode(name: str, value: Any) -> AttributeProto:
     """
     if isinstance(value, np.ndarray):
         array: Array = value
-        return AttributeProto(
-            name=name, type=AttributeProto.TENSOR, t=tensor_from_array(array, "")
-        )
+        return AttributeProto(name=name, type=AttributeProto.TENSOR, t=tensor_from_array(array, ""))
     try:
         return helper.make_attribute(name, value)
     except (TypeError, ValueError) as error:
@@ -71,3 +58,14 @@ def _text(raw: bytes) -> str | bytes:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         return raw
+
+
+_READERS: dict[int, Callable[[AttributeProto], Any]] = {
+    AttributeProto.STRING: lambda attribute: _text(attribute.s),
+    AttributeProto.STRINGS: lambda attribute: [_text(item) for item in attribute.strings],
+    AttributeProto.FLOAT: lambda attribute: attribute.f,
+    AttributeProto.INT: lambda attribute: attribute.i,
+    AttributeProto.FLOATS: lambda attribute: list(attribute.floats),
+    AttributeProto.INTS: lambda attribute: list(attribute.ints),
+    AttributeProto.GRAPH: lambda attribute: attribute.g,
+}

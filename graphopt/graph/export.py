@@ -5,12 +5,20 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from graphopt.errors import EditRefused
 from graphopt.graph.elements import Node, Scope, Tensor
 from graphopt.graph.program import Program
+from graphopt.graph.skeleton import is_small
 from graphopt.model import Model
+
+
+def export_types(program: Program) -> ModelProto:
+    """The graph as it stands, large initializers reduced to name, type and shape."""
+    return _model(program, rebuild=False, light=True)
 
 
 def export_program(program: Program, *, rebuild: bool = False) -> Model:
@@ -28,42 +36,52 @@ def export_program(program: Program, *, rebuild: bool = False) -> Model:
     """
     if not rebuild and not any(top.edits for top in program.tops):
         return program.model
+    return program.model.with_proto(_model(program, rebuild=rebuild, light=False))
+
+
+def _model(program: Program, *, rebuild: bool, light: bool) -> ModelProto:
     source = program.model.proto
     result = ModelProto()
-    for field, value in source.ListFields():
-        if field.name not in ("graph", "functions"):
-            _copy_field(result, source, field.name, value)
-    result.graph.CopyFrom(_graph(program.main, rebuild=rebuild))
+    _copy_but(result, source, {"graph", "functions"})
+    result.graph.CopyFrom(_graph(program.main, rebuild=rebuild, light=light))
     result.functions.extend(_function(scope, rebuild=rebuild) for scope in program.functions)
-    return program.model.with_proto(result)
+    return result
 
 
-def _copy_field(target: object, source: object, name: str, value: object) -> None:
-    if hasattr(value, "CopyFrom"):
-        getattr(target, name).CopyFrom(value)
-    elif hasattr(value, "extend"):
-        getattr(target, name).extend(value)
-    else:
-        setattr(target, name, value)
+def _copy_but(target: Message, source: Message, left_out: set[str]) -> None:
+    """Copy every field that is set, but those that the graph writes anew."""
+    if len(UnknownFieldSet(source)):
+        # Fields of a newer ONNX than this one: only a whole copy keeps them.
+        target.CopyFrom(source)
+        for name in left_out:
+            target.ClearField(name)
+        return
+    for field, value in source.ListFields():
+        if field.name in left_out:
+            continue
+        if hasattr(value, "CopyFrom"):
+            getattr(target, field.name).CopyFrom(value)
+        elif hasattr(value, "extend"):
+            getattr(target, field.name).extend(value)
+        else:
+            setattr(target, field.name, value)
 
 
-def _graph(scope: Scope, *, rebuild: bool) -> GraphProto:
+def _graph(scope: Scope, *, rebuild: bool, light: bool = False) -> GraphProto:
     source: GraphProto = scope.proto
-    if not rebuild and not scope.edits:
+    if not rebuild and not scope.edits and not light:
         return source
     result = GraphProto()
-    edited = {"node", "initializer", "value_info", "quantization_annotation"}
-    for field, value in source.ListFields():
-        if field.name not in edited:
-            _copy_field(result, source, field.name, value)
+    _copy_but(result, source, {"node", "initializer", "value_info", "quantization_annotation"})
     kept_defaults = {v.name for v in scope.inputs if getattr(v, "default", None) is not None}
     standing = {weight.name: weight for weight in scope.weights}
     for tensor in source.initializer:
         if tensor.name in kept_defaults or tensor.name in standing:
-            result.initializer.append(tensor)
+            result.initializer.append(_stub(tensor) if light else tensor)
             standing.pop(tensor.name, None)
     for weight in sorted(standing.values(), key=lambda weight: weight.rank):
-        result.initializer.append(weight.data.proto)
+        tensor = weight.data.proto
+        result.initializer.append(_stub(tensor) if light else tensor)
     result.node.extend(_node(node, rebuild=rebuild) for node in sorted_nodes(scope))
     result.value_info.extend(_surviving(source.value_info, scope))
     result.quantization_annotation.extend(
@@ -72,14 +90,18 @@ def _graph(scope: Scope, *, rebuild: bool) -> GraphProto:
     return result
 
 
+def _stub(tensor: TensorProto) -> TensorProto:
+    if is_small(tensor):
+        return tensor
+    return TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+
+
 def _function(scope: Scope, *, rebuild: bool) -> FunctionProto:
     source: FunctionProto = scope.proto
     if not rebuild and not scope.edits:
         return source
     result = FunctionProto()
-    for field, value in source.ListFields():
-        if field.name not in ("node", "value_info"):
-            _copy_field(result, source, field.name, value)
+    _copy_but(result, source, {"node", "value_info"})
     result.node.extend(_node(node, rebuild=rebuild) for node in sorted_nodes(scope))
     result.value_info.extend(_surviving(source.value_info, scope))
     return result
@@ -96,9 +118,7 @@ def _node(node: Node, *, rebuild: bool) -> NodeProto:
         return node.proto
     result = NodeProto()
     if node.proto is not None:
-        for field, value in node.proto.ListFields():
-            if field.name not in ("input", "output", "attribute"):
-                _copy_field(result, node.proto, field.name, value)
+        _copy_but(result, node.proto, {"input", "output", "attribute"})
     else:
         result.op_type, result.domain, result.name = node.op, node.domain, node.name
     result.input.extend(_trimmed(node.inputs, node))
@@ -106,11 +126,9 @@ def _node(node: Node, *, rebuild: bool) -> NodeProto:
     for name, attribute in node.attrs.items():
         body = node.bodies.get(name)
         if body is not None and (rebuild or body.edits):
-            copy = AttributeProto(
-                name=name, type=AttributeProto.GRAPH, doc_string=attribute.doc_string
-            )
+            copy = result.attribute.add()
+            _copy_but(copy, attribute, {"g"})
             copy.g.CopyFrom(_graph(body, rebuild=rebuild))
-            result.attribute.append(copy)
         else:
             result.attribute.append(attribute)
     return result

@@ -40,14 +40,19 @@ def annotate(program: Program, proto: ModelProto) -> None:
     program.shape_conflicts = sorted(set(conflicts))
 
 
-def bind_inputs(proto: ModelProto, shapes: dict[str, tuple[int, ...]]) -> dict[str, ValueType]:
-    """Types of the main graph's values once its inputs have the given shapes."""
+def infer_bound(proto: ModelProto, shapes: dict[str, tuple[int, ...]]) -> ModelProto:
+    """A weightless copy with inferred types, once the main graph's inputs have given shapes."""
     bare = skeleton(proto, declared=False)
     for info in bare.graph.input:
         if info.name in shapes and info.type.HasField("tensor_type"):
             elem = info.type.tensor_type.elem_type
             info.CopyFrom(helper.make_tensor_value_info(info.name, elem, list(shapes[info.name])))
-    return _types(_infer(bare).graph)
+    return _infer(bare)
+
+
+def bind_inputs(proto: ModelProto, shapes: dict[str, tuple[int, ...]]) -> dict[str, ValueType]:
+    """Types of the main graph's values once its inputs have the given shapes."""
+    return graph_types(infer_bound(proto, shapes).graph)
 
 
 def infer_outputs(node: Node) -> list[ValueType]:
@@ -78,8 +83,8 @@ def _infer(model: ModelProto) -> ModelProto:
 def _adopt(
     scope: Scope, inferred: GraphProto, declared: GraphProto | None, conflicts: list[str]
 ) -> None:
-    types = _types(inferred)
-    stated = {} if declared is None else _types(declared)
+    types = graph_types(inferred)
+    stated = {} if declared is None else graph_types(declared)
     for name, value in scope.names.items():
         if isinstance(value, Weight):
             continue
@@ -108,7 +113,7 @@ def _adopt_bodies(
 
 def _fill(inferred: GraphProto, declared: GraphProto) -> bool:
     """Give inference the declared types of values it knows nothing about."""
-    known = _types(inferred)
+    known = graph_types(inferred)
     missing = [
         info
         for info in [*declared.value_info, *declared.output]
@@ -137,7 +142,8 @@ def _key(node: NodeProto) -> tuple[str, ...]:
     return tuple(node.output)
 
 
-def _types(graph: GraphProto) -> dict[str, ValueType]:
+def graph_types(graph: GraphProto) -> dict[str, ValueType]:
+    """Types that a graph states of its own values, bodies not included."""
     infos: Iterable[ValueInfoProto] = [*graph.value_info, *graph.output, *graph.input]
     types: dict[str, ValueType] = {}
     for info in infos:

@@ -39,16 +39,14 @@ def skeleton(model: ModelProto, *, declared: bool) -> ModelProto:
     return result
 
 
-def _graph(
-    graph: GraphProto, lifted: dict[str, ValueInfoProto], *, declared: bool
-) -> GraphProto:
+def _graph(graph: GraphProto, lifted: dict[str, ValueInfoProto], *, declared: bool) -> GraphProto:
     result = GraphProto(name=graph.name or "graph")
     result.input.extend(graph.input)
     inputs = {info.name for info in graph.input}
     for tensor in graph.initializer:
         if tensor.name in inputs:
             continue
-        if _is_small(tensor):
+        if is_small(tensor):
             result.initializer.append(tensor)
         else:
             _lift(tensor, tensor.name, lifted)
@@ -102,10 +100,11 @@ def _large_constant(node: NodeProto) -> TensorProto | None:
     if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
         return None
     tensor = next((a.t for a in node.attribute if a.HasField("t")), None)
-    return None if tensor is None or _is_small(tensor) else tensor
+    return None if tensor is None or is_small(tensor) else tensor
 
 
-def _is_small(tensor: TensorProto) -> bool:
+def is_small(tensor: TensorProto) -> bool:
+    """True for an embedded tensor of at most KEPT_BYTES."""
     if tensor.data_location == TensorProto.EXTERNAL:
         return False
     count = 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from graphopt.contract import Array, Dim, Skip, Use
+from graphopt.contract import Array, Dim, Skip, Use, ValueView
 from graphopt.graph.attributes import decode, is_plain
 from graphopt.graph.elements import Node, Scope, Tensor, Weight
 from graphopt.model import TensorData, tensor_from_array
@@ -85,7 +85,8 @@ class ValueHandle:
     def digest(self) -> bytes:
         return self._constant().digest()
 
-    def replaceable_by(self, other: ValueHandle) -> Skip | None:
+    def replaceable_by(self, other: ValueView) -> Skip | None:
+        assert isinstance(other, ValueHandle)
         return refusal(self.element, other.element)
 
     def _constant(self) -> TensorData:

@@ -150,9 +150,7 @@ def _write_data(
     return name, _referring(model.proto, places, name)
 
 
-def _padded(
-    padding: int, blocks: Iterator[bytes | memoryview]
-) -> Iterator[bytes | memoryview]:
+def _padded(padding: int, blocks: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
     if padding:
         yield b"\0" * padding
     yield from blocks

@@ -16,7 +16,7 @@ from graphopt.contract import Array
 from graphopt.errors import ModelError
 from graphopt.model.external import BLOCK, ExternalFiles, ExternalRange
 
-_SUB_BYTE_BITS = {
+_SUB_BYTE_BITS: dict[int, int] = {
     TensorProto.UINT4: 4,
     TensorProto.INT4: 4,
     TensorProto.FLOAT4E2M1: 4,
@@ -179,10 +179,10 @@ class TensorData:
             raw.raw_data = b"".join(self._external().blocks(self._range(), self.nbytes))
             return np.array(numpy_helper.to_array(raw))
         array = np.empty(self.shape, self.dtype)
-        flat = memoryview(array.reshape(-1).view(np.uint8))
+        flat = array.reshape(-1).view(np.uint8)
         position = 0
         for block in self._external().blocks(self._range(), self.nbytes):
-            flat[position : position + len(block)] = block
+            flat[position : position + len(block)] = np.frombuffer(block, np.uint8)
             position += len(block)
         return array
 
@@ -242,7 +242,7 @@ def is_floating(dtype: np.dtype[Any]) -> bool:
     if dtype.kind in "biucOSU":
         return False
     try:
-        ml_dtypes.finfo(dtype)
+        ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
     except ValueError:
         return False
     return True

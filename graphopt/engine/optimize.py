@@ -1,0 +1,153 @@
+"""The main job: a model and a recipe in, a proven model and a report out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Literal
+
+from graphopt.contract import Context, Target
+from graphopt.engine.pipeline import Progress, StageRunner
+from graphopt.engine.recipe import Recipe
+from graphopt.graph import annotate, build_program, export_program, graph_view, measure
+from graphopt.model import Model
+from graphopt.report import Report, StageReport
+from graphopt.runtime import NodeEvaluator, shared_runtime
+from graphopt.verify import Baseline, Verifier, VerifyOptions
+from graphopt.verify.inputs import Feeds
+from graphopt.verify.verifier import DEFAULT_LIMIT
+
+_VERSIONS_OF = ("graphopt", "onnx", "onnx-graphsurgeon", "numpy", "onnxruntime-gpu", "onnxruntime")
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizeOptions:
+    """How a recipe is run and proven.
+
+    Attributes:
+        seed: Seed of everything random.
+        data: The user's input sets for verification, instead of generated ones.
+        shapes: Shapes that the user states for generated inputs; they never change the model.
+        verify: False switches the comparison off; the report says so.
+        verify_limit: Bytes of weights above which models are not run.
+        target: What the result is meant to run on.
+        progress: Told in a few words what is being done.
+    """
+
+    seed: int = 0
+    data: Sequence[Feeds] | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    verify: bool = True
+    verify_limit: int = DEFAULT_LIMIT
+    target: Target = field(default_factory=Target)
+    progress: Progress = lambda what: None
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizeResult:
+    """A result and its report.
+
+    Attributes:
+        model: The optimised model; the very model given when nothing was changed.
+    """
+
+    model: Model
+    report: Report
+
+
+def optimize_model(
+    model: Model, recipe: Recipe, options: OptimizeOptions | None = None
+) -> OptimizeResult:
+    """Run a recipe on a model, prove the result, and tell what was done.
+
+    Raises:
+        ModelError: The model's graph cannot be linked, or its weights cannot be read.
+        DataError: The user's data does not run.
+        PassError: A pass raised.
+    """
+    options = options or OptimizeOptions()
+    started = time.perf_counter()
+    options.progress("reading the graph")
+    program = build_program(model)
+    annotate(program, model.proto)
+    main = graph_view(program.main, program)
+    runtime = shared_runtime()
+    context = Context(
+        target=options.target, seed=options.seed, evaluate_node=NodeEvaluator(runtime)
+    )
+    verify_options = VerifyOptions(
+        options.seed, options.data, options.shapes, options.verify_limit, options.target.provider
+    )
+    with Verifier(model, main, runtime, verify_options) as verifier:
+        runner = StageRunner(
+            program, context, recipe.admits, verifier if options.verify else None, options.progress
+        )
+        stages = [runner.run(stage) for stage in recipe.stages]
+        shapes = _shapes_used(verifier, options)
+    result = export_program(program)
+    report = Report(
+        status=_status(stages),
+        changed=result is not model,
+        source=str(model.path) if model.path else None,
+        source_sha256=model.source.sha256 if model.source else None,
+        output=None,
+        recipe=recipe.name,
+        recipe_digest=recipe.digest,
+        seed=options.seed,
+        before=measure(model, shapes),
+        after=measure(result, shapes),
+        stages=tuple(stages),
+        warnings=tuple(_warnings(stages, program.shape_conflicts)),
+        versions=_versions(),
+        seconds=round(time.perf_counter() - started, 3),
+    )
+    return OptimizeResult(result, report)
+
+
+def _shapes_used(verifier: Verifier, options: OptimizeOptions) -> dict[str, tuple[int, ...]]:
+    """Input shapes of the first input set, at which MACs are counted."""
+    baseline = verifier.baseline() if options.verify else None
+    if not isinstance(baseline, Baseline):
+        return dict(options.shapes)
+    return {
+        name: tuple(value.shape)
+        for name, value in baseline.feeds[0].items()
+        if hasattr(value, "shape")
+    }
+
+
+def _status(stages: Sequence[StageReport]) -> Literal["verified", "unverified", "failed"]:
+    # Each stage was compared with the original, so that the last one speaks for the result.
+    last = stages[-1].verification.status
+    if last == "failed":
+        return "failed"
+    return "verified" if last == "ok" else "unverified"
+
+
+def _warnings(stages: Sequence[StageReport], conflicts: Sequence[str]) -> list[str]:
+    found = []
+    for number, stage in enumerate(stages, 1):
+        if not stage.fixed_point:
+            found.append(
+                f"stage {number} stopped after {stage.rounds} rounds, not at a fixed point"
+            )
+        for item in stage.left_out:
+            found.append(f"left out: {item.pass_name} at {item.label}: {item.reason}")
+    if conflicts:
+        listed = ", ".join(conflicts[:3]) + (", ..." if len(conflicts) > 3 else "")
+        found.append(
+            f"{len(conflicts)} declared types contradict inference and were not trusted: {listed}"
+        )
+    return found
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in _VERSIONS_OF:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

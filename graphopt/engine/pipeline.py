@@ -1,0 +1,165 @@
+"""Stages: passes in rounds to a fixed point, then the proof; what fails is found and left out."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from graphopt.contract import AnyPass, Context, Effect
+from graphopt.engine.bisect import first_failure
+from graphopt.engine.recipe import Stage
+from graphopt.engine.walk import Blocked, Walk
+from graphopt.graph import Program, annotate, export_program, export_types
+from graphopt.report import LeftOut, PassResult, StageReport, Verification
+from graphopt.verify import Verifier
+
+MAX_LEFT_OUT = 16
+"""Failing rewrites to look for in one stage; with more, the whole stage is taken back."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What a stage's passes did, round after round."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    skipped: dict[str, Counter[str]] = field(default_factory=dict)
+    left_out: list[LeftOut] = field(default_factory=list)
+    rounds: int = 0
+    fixed_point: bool = True
+
+
+@dataclass(slots=True)
+class StageRunner:
+    """Runs stages on one program.
+
+    Attributes:
+        verifier: Compares with the original; None switches verification off.
+        progress: Told what is being done.
+    """
+
+    program: Program
+    context: Context
+    admits: Effect
+    verifier: Verifier | None
+    progress: Progress
+
+    def run(self, stage: Stage) -> StageReport:
+        """Run one stage and prove its result.
+
+        Raises:
+            PassError: A pass raised, or does not come to an end.
+        """
+        passes = [spec.make() for spec in stage.passes]
+        journal = self.program.journal
+        base = len(journal.done)
+        blocked: Blocked = set()
+        tally = _Tally()
+        while True:
+            self._rounds(stage, passes, blocked, tally)
+            verification = self._verify(len(journal.done))
+            if verification.status != "failed" or len(journal.done) == base:
+                break
+            found = self._leave_out(base, blocked, tally)
+            if not found or len(tally.left_out) > MAX_LEFT_OUT:
+                journal.move_to(base)
+                journal.forget_undone()
+                verification = self._verify(base)
+                break
+        return self._report(passes, base, tally, verification)
+
+    def _rounds(self, stage: Stage, passes: list[AnyPass], blocked: Blocked, tally: _Tally) -> None:
+        tally.fixed_point = False
+        for _ in range(stage.repeat):
+            tally.rounds += 1
+            edits = 0
+            for instance in passes:
+                edits += self._one(instance, blocked, tally)
+            if not edits:
+                tally.fixed_point = True
+                return
+            annotate(self.program, export_types(self.program))
+
+    def _one(self, instance: AnyPass, blocked: Blocked, tally: _Tally) -> int:
+        self.progress(f"{instance.name}, round {tally.rounds}")
+        started = time.perf_counter()
+        result = Walk(self.program, self.context, self.admits, blocked).run(instance)
+        tally.seconds[instance.name] += time.perf_counter() - started
+        tally.skipped[instance.name] = result.skipped
+        tally.left_out += result.left_out
+        return result.rewrites
+
+    def _verify(self, length: int) -> Verification:
+        if self.verifier is None:
+            return Verification("not verified", "none", note="verification was switched off")
+        journal = self.program.journal
+        journal.move_to(length)
+        self.progress(f"verifying {length} rewrites")
+        return self.verifier.check(export_program(self.program), self._bound())
+
+    def _bound(self) -> Effect:
+        """What the comparison asks for: equal bits only where the recipe promises them.
+
+        A rewrite that keeps every bit may still let the runtime choose another kernel (an LSTM
+        whose weights became constants); a recipe that admits rounding admits that too.
+        """
+        if any(t.effect is Effect.LOSSY for t in self.program.journal.done):
+            return Effect.LOSSY
+        return Effect.IDENTICAL if self.admits is Effect.IDENTICAL else Effect.ROUNDING
+
+    def _leave_out(self, base: int, blocked: Blocked, tally: _Tally) -> bool:
+        """Find the first rewrite whose prefix fails, take back everything from it on, block it."""
+        journal = self.program.journal
+        end = len(journal.done)
+        reasons: dict[int, str] = {}
+
+        def passes(length: int) -> bool:
+            outcome = self._verify(length)
+            if outcome.status == "failed":
+                reasons[length] = _reason(outcome)
+            return outcome.status != "failed"
+
+        found = first_failure(base, end, passes)
+        if found is None:
+            journal.move_to(end)
+            return False
+        journal.move_to(found)
+        culprit = journal.done[-1]
+        journal.move_to(found - 1)
+        journal.forget_undone()
+        blocked.add((culprit.pass_name, culprit.root, culprit.ordinal))
+        tally.left_out.append(
+            LeftOut(
+                culprit.pass_name, culprit.root, culprit.label, culprit.ordinal,
+                reasons.get(found, "failed verification"),
+            )
+        )  # fmt: skip
+        annotate(self.program, export_types(self.program))
+        return True
+
+    def _report(
+        self, passes: list[AnyPass], base: int, tally: _Tally, verification: Verification
+    ) -> StageReport:
+        standing = Counter(t.pass_name for t in self.program.journal.done[base:])
+        results = tuple(
+            PassResult(
+                instance.name,
+                standing[instance.name],
+                dict(sorted(tally.skipped.get(instance.name, Counter()).items())),
+                round(tally.seconds[instance.name], 6),
+            )
+            for instance in passes
+        )
+        return StageReport(
+            tally.rounds, tally.fixed_point, results, verification, tuple(tally.left_out)
+        )
+
+
+def _reason(outcome: Verification) -> str:
+    failed = outcome.failures()
+    if not failed:
+        return "failed verification"
+    return f"{failed[0].what}: {failed[0].detail}"

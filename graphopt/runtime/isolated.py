@@ -1,0 +1,221 @@
+"""Models run in a child process: crashes, hangs and leaks stay there."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from graphopt.contract import Array
+from graphopt.errors import RuntimeFailure
+from graphopt.runtime import wire
+
+_BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from graphopt.runtime.worker import main; main()"
+)
+
+Level = Literal["off", "basic", "extended", "all"]
+Backend = Literal["onnxruntime", "reference"]
+_MODEL = wire.MODEL
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """How to load a model.
+
+    Attributes:
+        path: The .onnx file.
+        level: ONNX Runtime's own graph optimisations.
+        providers: Execution providers, in order of preference.
+        backend: `reference` runs onnx.reference, for what ONNX Runtime cannot load.
+    """
+
+    path: Path
+    level: Level = "off"
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    backend: Backend = "onnxruntime"
+
+
+@dataclass(slots=True)
+class Opened:
+    """A loaded model: run it, then close it."""
+
+    runtime: IsolatedRuntime
+    number: int
+    generation: int
+    outputs: list[str]
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(
+        self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """Run once.
+
+        Args:
+            feeds: Input arrays by name.
+            outputs: Names wanted; None for all.
+
+        Returns:
+            Arrays by output name; lists of arrays for sequences, None for an empty optional.
+
+        Raises:
+            RuntimeFailure: The model failed on this input, crashed the process or took too long.
+        """
+        names = list(self.outputs if outputs is None else outputs)
+        if self.generation != self.runtime.generation:
+            raise RuntimeFailure("its process died", kind="crash")
+        request = {"action": "run", "session": self.number, "outputs": names}
+        return self.runtime.ask(request, feeds, "run")[1]
+
+    def close(self) -> None:
+        """Free the model."""
+        if self.generation == self.runtime.generation:
+            with contextlib.suppress(RuntimeFailure):
+                self.runtime.ask({"action": "close", "session": self.number}, {}, "run")
+
+
+class IsolatedRuntime:
+    """One child process, started when first needed and again after it died.
+
+    Args:
+        timeout: Seconds that one request may take.
+        threads: Threads inside one operator.
+    """
+
+    def __init__(self, timeout: float = 300.0, threads: int | None = None) -> None:
+        self.timeout = timeout
+        self.threads = threads or min(4, os.cpu_count() or 1)
+        self.generation = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def open(self, session: Session) -> Opened:
+        """Load a model.
+
+        Raises:
+            RuntimeFailure: It does not load, crashes the process or takes too long.
+        """
+        request = {
+            "action": "open",
+            "path": str(session.path),
+            "level": session.level,
+            "providers": list(session.providers),
+            "threads": self.threads,
+            "backend": session.backend,
+        }
+        header, _ = self.ask(request, {}, "load")
+        return Opened(self, header["session"], self.generation, header["outputs"], header["inputs"])
+
+    def run_once(
+        self,
+        model: bytes,
+        feeds: Mapping[str, Array],
+        outputs: Sequence[str],
+        *,
+        backend: Backend = "onnxruntime",
+    ) -> dict[str, Any]:
+        """Load a small model from memory, run it once, and forget it.
+
+        Raises:
+            RuntimeFailure: See `open` and `Opened.run`.
+        """
+        request = {
+            "action": "run_once",
+            "level": "off",
+            "providers": ["CPUExecutionProvider"],
+            "threads": 1,
+            "backend": backend,
+            "outputs": list(outputs),
+        }
+        return self.ask(request, {_MODEL: np.frombuffer(model, np.uint8), **feeds}, "run")[1]
+
+    def ask(self, header: Mapping[str, Any], arrays: Mapping[str, Any], kind: str) -> wire.Message:
+        """Send one request and wait for its answer.
+
+        Raises:
+            RuntimeFailure: With `kind` for what the runtime says, `crash`, or `timeout`.
+        """
+        with self._lock:
+            process = self._started()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            expired = threading.Event()
+            timer = threading.Timer(self.timeout, self._expire, (process, expired))
+            timer.start()
+            try:
+                wire.send(process.stdin, header, arrays)  # type: ignore[arg-type]
+                answer = wire.receive(process.stdout)  # type: ignore[arg-type]
+            except BrokenPipeError:
+                answer = None
+            except BaseException:
+                # An interrupt leaves the pipes half read: the process is of no more use.
+                process.kill()
+                raise
+            finally:
+                timer.cancel()
+            if answer is None:
+                raise self._death(process, expired.is_set())
+        if "error" in answer[0]:
+            raise RuntimeFailure(answer[0]["error"], kind=kind)
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    with contextlib.suppress(OSError):
+                        stream.close()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            self.close()
+            self.generation += 1
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-c", _BOOT, json.dumps(sys.path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        return self._process
+
+    @staticmethod
+    def _expire(process: subprocess.Popen[bytes], expired: threading.Event) -> None:
+        expired.set()
+        process.kill()
+
+    def _death(self, process: subprocess.Popen[bytes], expired: bool) -> RuntimeFailure:
+        process.wait()
+        self.generation += 1
+        if expired:
+            return RuntimeFailure(f"took longer than {self.timeout:g} s", kind="timeout")
+        code = process.returncode
+        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return RuntimeFailure(f"the runtime process died ({name})", kind="crash")
+
+
+_shared: IsolatedRuntime | None = None
+
+
+def shared_runtime() -> IsolatedRuntime:
+    """The one runtime process of this interpreter, ended when it exits."""
+    global _shared
+    if _shared is None:
+        _shared = IsolatedRuntime()
+        atexit.register(_shared.close)
+    return _shared

@@ -1,0 +1,119 @@
+"""The runtime process: loads and runs models on request, and may die of one.
+
+Started by `isolated.py`; speaks `wire.py` over its own two pipes, so that whatever a model prints
+goes elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from graphopt.runtime import wire
+
+OPTIMIZATION_LEVELS = {"off": 0, "basic": 1, "extended": 2, "all": 99}
+
+
+class _Sessions:
+    """Models that are loaded, by number."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, Any] = {}
+        self._next = 0
+
+    def open(self, header: dict[str, Any], arrays: dict[str, Any]) -> wire.Message:
+        session = _load(header, header["path"])
+        if header["backend"] == "reference":
+            inputs = [{"name": n, "type": "", "shape": []} for n in session.input_names]
+            outputs = list(session.output_names)
+        else:
+            inputs = [
+                {"name": i.name, "type": i.type, "shape": i.shape} for i in session.get_inputs()
+            ]
+            outputs = [output.name for output in session.get_outputs()]
+        self._next += 1
+        self._open[self._next] = session
+        return {"session": self._next, "inputs": inputs, "outputs": outputs}, {}
+
+    def run(self, header: dict[str, Any], arrays: dict[str, Any]) -> wire.Message:
+        return _run(self._open[header["session"]], header["outputs"], arrays)
+
+    def run_once(self, header: dict[str, Any], arrays: dict[str, Any]) -> wire.Message:
+        model = arrays.pop(wire.MODEL).tobytes()
+        return _run(_load(header, model), header["outputs"], arrays)
+
+    def close(self, header: dict[str, Any], arrays: dict[str, Any]) -> wire.Message:
+        self._open.pop(header["session"], None)
+        return {}, {}
+
+
+def _run(session: Any, names: list[str], arrays: dict[str, Any]) -> wire.Message:
+    results = session.run(names, {name: _feed(value) for name, value in arrays.items()})
+    return {}, dict(zip(names, results, strict=True))
+
+
+def _load(header: dict[str, Any], model: str | bytes) -> Any:
+    if header["backend"] == "reference":
+        from onnx.reference import ReferenceEvaluator
+
+        return ReferenceEvaluator(model)
+    return _ort_session(header, model)
+
+
+def _ort_session(header: dict[str, Any], model: str | bytes) -> Any:
+    import onnxruntime as ort
+
+    ort.set_default_logger_severity(4)
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel(
+        OPTIMIZATION_LEVELS[header["level"]]
+    )
+    options.intra_op_num_threads = header["threads"]
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(model, options, providers=header["providers"])
+
+
+def _feed(value: Any) -> Any:
+    """What a session takes: arrays of ml_dtypes become OrtValues, since numpy lacks the types."""
+    if not isinstance(value, np.ndarray) or value.dtype.isbuiltin == 1 or value.dtype.kind == "O":
+        return value
+    import onnxruntime as ort
+    from onnx import helper
+
+    elem = int(helper.np_dtype_to_tensor_dtype(value.dtype))
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(value, elem)
+
+
+def serve(requests: BinaryIO, replies: BinaryIO) -> None:
+    """Answer requests until the other end goes away."""
+    sessions = _Sessions()
+    actions: dict[str, Callable[[dict[str, Any], dict[str, Any]], wire.Message]] = {
+        "open": sessions.open,
+        "run": sessions.run,
+        "run_once": sessions.run_once,
+        "close": sessions.close,
+    }
+    while (message := wire.receive(requests)) is not None:
+        header, arrays = message
+        try:
+            answer, results = actions[header["action"]](header, arrays)
+        except Exception as error:  # whatever the runtime says of a model is the answer
+            wire.send(replies, {"error": f"{type(error).__name__}: {error}"[:2000]}, {})
+            continue
+        wire.send(replies, answer, results)
+
+
+def main() -> None:
+    """Serve on the inherited standard streams; move them out of the models' reach first."""
+    requests = os.fdopen(os.dup(0), "rb")
+    replies = os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
+    serve(requests, replies)

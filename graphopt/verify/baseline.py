@@ -1,0 +1,155 @@
+"""What the original answers: inputs it runs with, and its outputs on them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from graphopt.contract import GraphView
+from graphopt.errors import DataError, RuntimeFailure
+from graphopt.model import Model
+from graphopt.model.tensor import is_floating
+from graphopt.runtime import IsolatedRuntime, Opened, Session
+from graphopt.runtime.isolated import Backend
+from graphopt.verify.inputs import Feeds, InputSpec, SizePlan, input_specs, make_feeds, size_plans
+from graphopt.verify.numeric import NOISE, Outputs, difference
+
+INPUT_SETS = 3
+_SEARCH_SECONDS = 60.0
+_BACKENDS: tuple[Backend, ...] = ("onnxruntime", "reference")
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The original's answers.
+
+    Attributes:
+        random: Outputs that differ when the same input is run twice.
+    """
+
+    backend: Backend
+    feeds: tuple[Feeds, ...]
+    outputs: tuple[Outputs, ...]
+    random: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """The original gives no answers here, and why."""
+
+    reason: str
+
+
+def establish(
+    model: Model,
+    graph: GraphView,
+    path: Path,
+    runtime: IsolatedRuntime,
+    *,
+    seed: int,
+    data: Sequence[Feeds] | None,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Baseline | Unusable:
+    """Find inputs that the original runs with, and keep its outputs.
+
+    ONNX Runtime comes first; what it cannot load or run goes to onnx.reference.
+
+    Raises:
+        DataError: The user's own data does not run.
+    """
+    specs = input_specs(model.proto, graph)
+    reasons = []
+    for backend in _BACKENDS:
+        try:
+            opened = runtime.open(Session(path, backend=backend))
+        except RuntimeFailure as error:
+            reasons.append(f"does not load in {backend}: {_first_line(error)}")
+            continue
+        try:
+            found = _collect(opened, specs, seed, data, shapes)
+            if isinstance(found, str):
+                reasons.append(found)
+                continue
+            feeds, outputs = found
+            return Baseline(backend, feeds, outputs, _random_outputs(opened, feeds, outputs))
+        except RuntimeFailure as error:
+            reasons.append(_first_line(error))
+        finally:
+            opened.close()
+    if data is not None:
+        raise DataError(f"the model does not run on the data given: {reasons[0]}", file=model.path)
+    return Unusable(f"the original does not run on generated inputs: {reasons[0]}")
+
+
+def perturbed(feeds: Feeds) -> Feeds:
+    """The same inputs with floating-point values changed by NOISE."""
+    return {
+        name: (value * np.asarray(1 + NOISE, value.dtype)).astype(value.dtype)
+        if isinstance(value, np.ndarray) and is_floating(value.dtype)
+        else value
+        for name, value in feeds.items()
+    }
+
+
+Collected = tuple[tuple[Feeds, ...], tuple[Outputs, ...]]
+
+
+def _collect(
+    opened: Opened,
+    specs: list[InputSpec],
+    seed: int,
+    data: Sequence[Feeds] | None,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Collected | str:
+    if data is not None:
+        return tuple(data), tuple(opened.run(feeds) for feeds in data)
+    if not specs:
+        return ({},), (opened.run({}),)
+    feeds: list[Feeds] = []
+    outputs: list[Outputs] = []
+    reason = "no input of its kind can be generated"
+    deadline = time.monotonic() + _SEARCH_SECONDS
+    liked: SizePlan | None = None
+    for variation in range(INPUT_SETS):
+        plans = list(size_plans(variation))
+        if liked is not None and variation:
+            # What worked for one set works for the next, if not with other sizes too.
+            plans = [p for p in plans if _alike(p, liked)] + [liked]
+        for plan in dict.fromkeys(plans):
+            made = make_feeds(specs, plan, seed * INPUT_SETS + variation, shapes)
+            if made is None or time.monotonic() > deadline:
+                break
+            try:
+                result = opened.run(made)
+            except RuntimeFailure as error:
+                if error.kind in ("crash", "timeout"):
+                    raise
+                reason = _first_line(error)
+                continue
+            feeds.append(made)
+            outputs.append(result)
+            liked = plan
+            break
+    return (tuple(feeds), tuple(outputs)) if feeds else reason
+
+
+def _alike(plan: SizePlan, liked: SizePlan) -> bool:
+    """Same row of the size tables: only the variation's own sizes differ."""
+    return plan.row == liked.row
+
+
+def _random_outputs(
+    opened: Opened, feeds: Sequence[Feeds], outputs: Sequence[Outputs]
+) -> frozenset[str]:
+    again = opened.run(feeds[0])
+    found = ((name, difference(value, again.get(name))) for name, value in outputs[0].items())
+    # A last bit that depends on thread timing is noise; a random op differs altogether.
+    return frozenset(name for name, d in found if d.mismatch or d.max_rel > 1e-3)
+
+
+def _first_line(error: RuntimeFailure) -> str:
+    return error.message.splitlines()[0][:300]

@@ -1,0 +1,45 @@
+"""Loss of a lossy result against the original, over the outputs that carry numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphopt.contract import Array
+from graphopt.model.tensor import is_floating
+from graphopt.report import Loss
+from graphopt.verify.numeric import Outputs, difference
+
+
+def measure_loss(level: str, references: Sequence[Outputs], results: Sequence[Outputs]) -> Loss:
+    """Measure how far results are from references, one mapping of outputs per input set.
+
+    Raises:
+        ValueError: An output changed its shape or dtype, or is finite in one of them only.
+    """
+    signal = noise = max_rel = 0.0
+    rows = agreeing = 0
+    for reference, result in zip(references, results, strict=True):
+        for name, a in reference.items():
+            found = difference(a, result.get(name))
+            if found.mismatch:
+                raise ValueError(f"output {name!r}: {found.mismatch}")
+            max_rel = max(max_rel, found.max_rel)
+            if not isinstance(a, np.ndarray) or not is_floating(a.dtype):
+                continue
+            x, y = a.astype(np.float64), result[name].astype(np.float64)
+            finite = np.isfinite(x)
+            signal += float((x[finite] ** 2).sum())
+            noise += float(((x[finite] - y[finite]) ** 2).sum())
+            rows, agreeing = _add_top1(x, y, rows, agreeing)
+    snr = math.inf if noise == 0 else 10 * math.log10(signal / noise) if signal else -math.inf
+    return Loss(level, snr, max_rel, agreeing / rows if rows else None)
+
+
+def _add_top1(x: Array, y: Array, rows: int, agreeing: int) -> tuple[int, int]:
+    if x.ndim < 2 or x.shape[-1] < 2 or x.size == 0:
+        return rows, agreeing
+    same = x.argmax(-1) == y.argmax(-1)
+    return rows + same.size, agreeing + int(same.sum())

@@ -1,0 +1,215 @@
+"""The verifier: runs the original once, then every candidate against it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from graphopt.contract import Effect, GraphView
+from graphopt.errors import GraphoptError, RuntimeFailure
+from graphopt.model import Model, save_model
+from graphopt.report import Check, Loss, Verification
+from graphopt.report.record import Status
+from graphopt.runtime import IsolatedRuntime, Opened, Session
+from graphopt.runtime.isolated import Backend
+from graphopt.verify.baseline import Baseline, Unusable, establish, perturbed
+from graphopt.verify.inputs import Feeds
+from graphopt.verify.intermediates import surviving_values, with_outputs
+from graphopt.verify.loss import measure_loss
+from graphopt.verify.numeric import CONSTANT, Outputs, compare_outputs
+from graphopt.verify.structure import check_structure
+
+DEFAULT_LIMIT = 2 << 30
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """What a comparison uses.
+
+    Attributes:
+        seed: Seed of generated inputs.
+        data: The user's input sets, instead of generated ones.
+        shapes: Shapes that the user states for generated inputs.
+        limit: Bytes of weights above which nothing is run.
+        provider: Where the deployed loss of a lossy result is measured.
+    """
+
+    seed: int = 0
+    data: Sequence[Feeds] | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    limit: int = DEFAULT_LIMIT
+    provider: str = "cpu"
+
+
+class Verifier:
+    """Compares candidates with one original; ONNX Runtime's optimisations are off in both.
+
+    Args:
+        original: The model before any pass.
+        graph: Its main graph, for hints about input values.
+        runtime: Where models run.
+        options: Inputs, seed, limit.
+    """
+
+    def __init__(
+        self, original: Model, graph: GraphView, runtime: IsolatedRuntime, options: VerifyOptions
+    ) -> None:
+        self._original = original
+        self._graph = graph
+        self._runtime = runtime
+        self._options = options
+        self._folder = Path(tempfile.mkdtemp(prefix="graphopt-verify-"))
+        self._baseline: Baseline | Unusable | None = None
+        self._noise: list[Outputs] | None = None
+
+    def __enter__(self) -> Verifier:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the temporary files."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def baseline(self) -> Baseline | Unusable:
+        """The original's inputs and outputs, or why there are none; worked out once."""
+        if self._baseline is None:
+            if self._original.weight_bytes > self._options.limit:
+                limit = f"{self._options.limit / 2**30:g} GiB"
+                self._baseline = Unusable(f"weights exceed the verification limit of {limit}")
+            else:
+                path = save_model(self._original, self._folder / "original.onnx")
+                self._baseline = establish(
+                    self._original, self._graph, path, self._runtime,
+                    seed=self._options.seed, data=self._options.data, shapes=self._options.shapes,
+                )  # fmt: skip
+        return self._baseline
+
+    def check(self, candidate: Model, bound: Effect) -> Verification:
+        """Check structure and numbers of a candidate.
+
+        Args:
+            candidate: The result so far.
+            bound: The strongest effect among its rewrites: IDENTICAL asks for equal bits, ROUNDING
+                for the tolerance, LOSSY measures the loss.
+        """
+        rows = check_structure(self._original.proto, candidate.proto)
+        if any(row.status == "failed" for row in rows):
+            return Verification("failed", "none", checks=tuple(rows))
+        baseline = self.baseline()
+        if isinstance(baseline, Unusable):
+            return Verification("not verified", "none", checks=tuple(rows), note=baseline.reason)
+        path = self._save(candidate, "candidate.onnx")
+        losses: tuple[Loss, ...] = ()
+        try:
+            if bound is Effect.LOSSY:
+                losses = self._losses(path, baseline)
+            else:
+                rows += self._numbers(candidate, path, baseline, exact=bound is Effect.IDENTICAL)
+        except (RuntimeFailure, ValueError) as error:
+            text = error.message if isinstance(error, GraphoptError) else str(error)
+            rows.append(Check("runs", "failed", text.splitlines()[0][:300]))
+        return Verification(
+            _worst(rows), baseline.backend, len(baseline.feeds), self._options.data is None,
+            tuple(rows), losses,
+        )  # fmt: skip
+
+    def _numbers(
+        self, candidate: Model, path: Path, baseline: Baseline, *, exact: bool
+    ) -> list[Check]:
+        results = self._run(path, baseline.backend, baseline.feeds)
+        noise: list[Outputs] = []
+        rows = self._compare(baseline, results, noise, exact=exact)
+        if not exact and any(row.status == "failed" for row in rows):
+            rows = self._compare(baseline, results, self._noise_of(baseline), exact=False)
+        if any(row.detail == CONSTANT for row in rows):
+            rows = self._compare_inside(candidate, baseline, rows, exact=exact)
+        return rows
+
+    @staticmethod
+    def _compare(
+        baseline: Baseline, results: list[Outputs], noise: list[Outputs], *, exact: bool
+    ) -> list[Check]:
+        return compare_outputs(
+            baseline.outputs, results, noise, exact=exact, varying=bool(baseline.feeds[0]),
+            random=baseline.random,
+        )  # fmt: skip
+
+    def _compare_inside(
+        self, candidate: Model, baseline: Baseline, rows: list[Check], *, exact: bool
+    ) -> list[Check]:
+        """Let tensors inside both models speak for outputs that never change."""
+        names = surviving_values(self._original.proto, candidate.proto)
+        if not names:
+            return rows
+        original = self._save(with_outputs(self._original, names), "original-inside.onnx")
+        changed = self._save(with_outputs(candidate, names), "candidate-inside.onnx")
+        try:
+            references = self._run(original, baseline.backend, baseline.feeds, names)
+            results = self._run(changed, baseline.backend, baseline.feeds, names)
+        except RuntimeFailure:
+            return rows
+        inside = compare_outputs(references, results, [], exact=exact)
+        wrong = next((row for row in inside if row.status == "failed"), None)
+        varying = sum(row.status == "ok" for row in inside)
+        settled = []
+        for row in rows:
+            if row.detail != CONSTANT:
+                settled.append(row)
+            elif wrong is not None:
+                detail = f"{CONSTANT}, and {wrong.what} inside: {wrong.detail}"
+                settled.append(replace(row, status="failed", detail=detail))
+            elif varying:
+                detail = f"{CONSTANT}; {varying} tensors inside agree"
+                settled.append(replace(row, status="ok", detail=detail))
+            else:
+                settled.append(row)
+        return settled
+
+    def _losses(self, path: Path, baseline: Baseline) -> tuple[Loss, ...]:
+        format_loss = measure_loss(
+            "off", baseline.outputs, self._run(path, baseline.backend, baseline.feeds)
+        )
+        if baseline.backend == "reference":
+            return (format_loss,)
+        deployed = self._run_deployed(path, baseline.feeds)
+        return format_loss, measure_loss("all", baseline.outputs, deployed)
+
+    def _run_deployed(self, path: Path, feeds: Sequence[Feeds]) -> list[Outputs]:
+        providers = (_PROVIDERS[self._options.provider],)
+        session = Session(path, level="all", providers=providers)
+        return _run_all(self._runtime.open(session), feeds, None)
+
+    def _run(
+        self, path: Path, backend: Backend, feeds: Sequence[Feeds], names: list[str] | None = None
+    ) -> list[Outputs]:
+        return _run_all(self._runtime.open(Session(path, backend=backend)), feeds, names)
+
+    def _noise_of(self, baseline: Baseline) -> list[Outputs]:
+        if self._noise is None:
+            try:
+                changed = [perturbed(feeds) for feeds in baseline.feeds]
+                self._noise = self._run(self._folder / "original.onnx", baseline.backend, changed)
+            except RuntimeFailure:
+                self._noise = []
+        return self._noise
+
+    def _save(self, model: Model, name: str) -> Path:
+        return save_model(model, self._folder / name)
+
+
+def _run_all(opened: Opened, feeds: Sequence[Feeds], names: list[str] | None) -> list[Outputs]:
+    try:
+        return [opened.run(feed, names) for feed in feeds]
+    finally:
+        opened.close()
+
+
+def _worst(rows: Sequence[Check]) -> Status:
+    order: tuple[Status, ...] = ("failed", "not verified")
+    return next((status for status in order if any(r.status == status for r in rows)), "ok")

@@ -1,0 +1,1 @@
+"""Nodes and initializers that do nothing, or the same as others."""
