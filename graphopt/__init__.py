@@ -1,1 +1,64 @@
-"""graphopt: a smaller, faster ONNX model that still gives the same answers."""
+"""graphopt: a smaller, faster ONNX model that still gives the same answers, with the proof.
+
+>>> import graphopt
+>>> result = graphopt.optimize("model.onnx")          # doctest: +SKIP
+>>> result.report.after.nodes, result.report.status   # doctest: +SKIP
+>>> graphopt.save(result.model, "smaller.onnx")       # doctest: +SKIP
+
+Names are imported on first use, so that `import graphopt` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphopt.api import compare, inspect, load, optimize, save
+    from graphopt.engine import OptimizeResult, Recipe
+    from graphopt.errors import GraphoptError
+    from graphopt.model import Model
+    from graphopt.report import ModelStats, Report, Verification
+
+_HOMES = {
+    "compare": "graphopt.api",
+    "inspect": "graphopt.api",
+    "load": "graphopt.api",
+    "optimize": "graphopt.api",
+    "save": "graphopt.api",
+    "GraphoptError": "graphopt.errors",
+    "Model": "graphopt.model",
+    "ModelStats": "graphopt.report",
+    "OptimizeResult": "graphopt.engine",
+    "Recipe": "graphopt.engine",
+    "Report": "graphopt.report",
+    "Verification": "graphopt.report",
+}
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GraphoptError",
+    "Model",
+    "ModelStats",
+    "OptimizeResult",
+    "Recipe",
+    "Report",
+    "Verification",
+    "compare",
+    "inspect",
+    "load",
+    "optimize",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

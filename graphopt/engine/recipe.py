@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -28,10 +29,21 @@ class PassSpec:
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    instance: AnyPass | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, instance: AnyPass) -> PassSpec:
+        """A pass object as it stands, registered or not."""
+        fields: tuple[dataclasses.Field[Any], ...] = (
+            dataclasses.fields(instance) if dataclasses.is_dataclass(instance) else ()
+        )
+        values = {field.name: getattr(instance, field.name) for field in fields}
+        changed = {f.name: values[f.name] for f in fields if values[f.name] != f.default}
+        return cls(instance.name, changed, instance)
 
     def make(self) -> AnyPass:
-        """Make the pass; see options.make_pass for errors."""
-        return make_pass(self.name, self.options)
+        """The pass; see options.make_pass for errors."""
+        return self.instance or make_pass(self.name, self.options)
 
 
 @dataclass(frozen=True, slots=True)

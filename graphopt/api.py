@@ -1,0 +1,179 @@
+"""The Python API: load, optimize, compare, inspect, save."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from onnx import ModelProto
+
+from graphopt.contract import AnyPass, Effect, Target
+from graphopt.engine import (
+    OptimizeOptions,
+    OptimizeResult,
+    PassSpec,
+    Recipe,
+    Stage,
+    load_recipe,
+    optimize_model,
+    parse_pass,
+)
+from graphopt.errors import UsageError
+from graphopt.graph import annotate, build_program, graph_view, measure
+from graphopt.model import Model, SaveOptions, load_model, save_model
+from graphopt.report import ModelStats, Verification
+from graphopt.runtime import shared_runtime
+from graphopt.verify import Verifier, VerifyOptions
+from graphopt.verify.inputs import Feeds
+
+Source = str | Path | bytes | ModelProto | Model
+
+
+def load(source: Source, *, external_data_root: str | Path | None = None) -> Model:
+    """Read a model; its weights stay on disk until something needs them.
+
+    Args:
+        source: A path, the bytes of a file, a ModelProto, or a Model (given back as it is).
+        external_data_root: Follow links among the external data inside this folder.
+
+    Raises:
+        graphopt.errors.FileError: It is missing, unreadable, or not an ONNX model.
+    """
+    if isinstance(source, Model):
+        return source
+    root = None if external_data_root is None else Path(external_data_root)
+    return load_model(source, external_data_root=root)
+
+
+def optimize(
+    model: Source,
+    recipe: str | Path | Recipe | None = None,
+    *,
+    passes: Sequence[str | AnyPass] | None = None,
+    data: Sequence[Feeds] | None = None,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    seed: int = 0,
+    target: Literal["cpu", "cuda"] = "cpu",
+    verify: bool = True,
+    progress: Callable[[str], None] | None = None,
+) -> OptimizeResult:
+    """Optimise a model and prove the result.
+
+    Args:
+        model: What to optimise; it is not changed.
+        recipe: A built-in recipe's name, a TOML file, or a Recipe; "exact" by default.
+        passes: Passes to run instead of a recipe (or after it, when both are given): names as the
+            command line takes them, or pass objects such as `FuseConvBatchnorm()`.
+        data: Input sets (arrays by input name) for verification, instead of generated ones.
+        input_shapes: Shapes for generated inputs; they never change the model.
+        seed: Seed of everything random.
+        target: Execution provider the result is meant for.
+        verify: False leaves the comparison out; the report then says "unverified".
+        progress: Called with a few words whenever something new is begun.
+
+    Returns:
+        The model and the report. `report.status` is "verified", "unverified" or "failed"; a
+        rewrite that failed a check was taken back and is listed in `report.left_out`.
+
+    Raises:
+        graphopt.errors.GraphoptError: Bad input, an unknown recipe or pass, or a pass that raised.
+    """
+    options = OptimizeOptions(
+        seed=seed,
+        data=data,
+        shapes={name: tuple(shape) for name, shape in (input_shapes or {}).items()},
+        verify=verify,
+        target=Target(provider=target),
+        progress=progress or (lambda what: None),
+    )
+    return optimize_model(load(model), _recipe(recipe, passes), options)
+
+
+def compare(
+    original: Source,
+    other: Source,
+    *,
+    data: Sequence[Feeds] | None = None,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    seed: int = 0,
+) -> Verification:
+    """Compare two models: signature, checker, and numbers on the same inputs.
+
+    Args:
+        original: The reference.
+        other: What is compared with it.
+        data: Input sets, instead of generated ones.
+        input_shapes: Shapes for generated inputs.
+        seed: Seed of generated inputs.
+
+    Returns:
+        One row per property and output, and the overall status.
+
+    Raises:
+        graphopt.errors.GraphoptError: One of them cannot be read, or the data does not run.
+    """
+    first, second = load(original), load(other)
+    program = build_program(first)
+    annotate(program, first.proto)
+    shapes = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
+    options = VerifyOptions(seed=seed, data=data, shapes=shapes)
+    with Verifier(first, graph_view(program.main, program), shared_runtime(), options) as verifier:
+        return verifier.check(second, Effect.ROUNDING)
+
+
+def inspect(
+    model: Source, *, input_shapes: Mapping[str, Sequence[int]] | None = None
+) -> ModelStats:
+    """Count what a model is made of, without running it.
+
+    Args:
+        model: The model.
+        input_shapes: Shapes at which MACs and activations are counted.
+
+    Raises:
+        graphopt.errors.GraphoptError: It cannot be read.
+    """
+    shapes = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
+    return measure(load(model), shapes)
+
+
+def save(
+    model: Model | OptimizeResult, path: str | Path, *, external_threshold: int | None = None
+) -> Path:
+    """Write a model; a former file stays whole until the new one is complete.
+
+    Args:
+        model: A model, or the result of `optimize`.
+        path: The .onnx file. External data goes to `<path>.<digest>.data` beside it.
+        external_threshold: Bytes from which a tensor goes to that file. By default weights stay
+            where the source had them, inside or outside, unless they no longer fit inside.
+
+    Raises:
+        graphopt.errors.FileError: It cannot be written.
+    """
+    what = model.model if isinstance(model, OptimizeResult) else model
+    return save_model(what, path, SaveOptions(external_threshold=external_threshold))
+
+
+def _recipe(recipe: str | Path | Recipe | None, passes: Sequence[str | AnyPass] | None) -> Recipe:
+    if recipe is None and passes is None:
+        recipe = "exact"
+    base = recipe if isinstance(recipe, Recipe | None) else load_recipe(recipe)
+    if passes is None:
+        assert base is not None
+        return base
+    if not passes:
+        raise UsageError("passes is empty", hint='leave it out for the recipe "exact"')
+    specs = [_spec(item) for item in passes]
+    for spec in specs:
+        spec.make()
+    if base is not None:
+        return base.extended(specs)
+    return Recipe(", ".join(spec.name for spec in specs), (Stage(tuple(specs)),))
+
+
+def _spec(item: str | AnyPass) -> PassSpec:
+    if isinstance(item, str):
+        return PassSpec(*parse_pass(item))
+    return PassSpec.of(item)

@@ -1,0 +1,78 @@
+"""Option values that several sub-commands take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from graphopt.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def input_options(command: F) -> F:
+    """The options that feed verification: --data, --input-shape, --seed, --external-data-root."""
+    for option in reversed(_INPUT_OPTIONS):
+        command = option(command)
+    return command
+
+
+def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Parse `NAME:d,d,...`; names may hold colons, so the last one splits; `=` is accepted.
+
+    Raises:
+        UsageError: No name, or a dimension that is not a whole number from 0 on.
+    """
+    shapes = {}
+    for text in texts:
+        sign = ":" if ":" in text and "=" not in text.rpartition(":")[2] else "="
+        name, _, dims = text.rpartition(sign)
+        sizes = [part.strip() for part in dims.replace("x", ",").split(",") if part.strip()]
+        if not name or not all(size.isdigit() for size in sizes):
+            raise UsageError(
+                f"--input-shape {text!r} is not NAME:d,d,...", hint="for example image:1,3,224,224"
+            )
+        shapes[name] = tuple(int(size) for size in sizes)
+    return shapes
+
+
+def check_input_names(shapes: dict[str, tuple[int, ...]], names: Sequence[str]) -> None:
+    """Check that --input-shape names inputs that exist.
+
+    Raises:
+        UsageError: It does not.
+    """
+    for name in shapes:
+        if name not in names:
+            raise UsageError(
+                f"--input-shape names {name!r}, which is no input of the model",
+                hint=f"inputs: {', '.join(names)}",
+            )
+
+
+_INPUT_OPTIONS = (
+    click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        help="Sample inputs for verification: an .npz (arrays by input name), an .npy, or a folder "
+        "of them.",
+    ),
+    click.option(
+        "--input-shape",
+        "input_shapes",
+        multiple=True,
+        metavar="NAME:d,d,...",
+        help="Shape of generated inputs; it never changes the model. Repeatable.",
+    ),
+    click.option(
+        "--seed", type=int, default=0, show_default=True, help="Seed of everything random."
+    ),
+    click.option(
+        "--external-data-root",
+        type=click.Path(path_type=Path),
+        help="Follow links among the external data inside this folder.",
+    ),
+)

@@ -1,0 +1,58 @@
+"""Writing reports to files, the format by suffix."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from graphopt.errors import FileError, UsageError
+from graphopt.report.markdown import to_markdown
+from graphopt.report.record import Report
+
+SUFFIXES = (".json", ".md")
+
+
+def to_json(report: Report) -> str:
+    """The report as JSON; infinities, which JSON lacks, become strings."""
+    return json.dumps(_finite(report.to_dict()), indent=2, ensure_ascii=False) + "\n"
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write a report as .json or .md, through a temporary file.
+
+    Raises:
+        UsageError: Another suffix.
+        FileError: It cannot be written.
+    """
+    check_suffix(path)
+    text = to_json(report) if path.suffix == ".json" else to_markdown(report)
+    temporary = path.with_name(f".{path.name}.graphopt-{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise FileError(f"report cannot be written: {error.strerror}", file=path) from error
+
+
+def check_suffix(path: Path) -> None:
+    """Check that a report of this name can be written.
+
+    Raises:
+        UsageError: Neither .json nor .md.
+    """
+    if path.suffix not in SUFFIXES:
+        raise UsageError("report has an unknown suffix", file=path, hint="use .json or .md")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
