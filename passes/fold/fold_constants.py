@@ -27,19 +27,14 @@ from graphopt.contract import (
     Skip,
     ValueView,
 )
+from graphopt.passes.fold._cones import find_cones, in_small_cones
 
-_RANDOM = frozenset(
-    {
-        "Bernoulli",
-        "Dropout",
-        "Multinomial",
-        "RandomNormal",
-        "RandomNormalLike",
-        "RandomUniform",
-        "RandomUniformLike",
-    }
-)
-_STORED_FORM = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+_NEVER = frozenset(
+    {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
+     "RandomUniformLike", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear",
+     "Constant"}
+)  # fmt: skip
+"""Random operators, and those whose constant operands are the stored form of a weight."""
 _GROWING = frozenset(
     {"ConstantOfShape", "Expand", "EyeLike", "Gather", "GatherND", "OneHot", "Pad", "Range",
      "Resize", "Tile", "Upsample"}
@@ -75,12 +70,13 @@ class FoldConstants:
     def plan(self, graph: GraphView, context: Context) -> Iterable[Rewrite | Skip]:
         """Go through every graph in order: what is folded feeds what follows."""
         for scope in graph.nested():
+            cheap = in_small_cones(find_cones(scope, self._operands, _size), self.max_growth_bytes)
             for node in scope.nodes:
                 step: Rewrite | Skip | None
                 if node.op_type == "Constant":
                     step = self._constant(node)
                 else:
-                    step = self._node(node, context)
+                    step = self._node(node, context, cheap=node in cheap)
                 if step is not None:
                     yield step
 
@@ -93,43 +89,69 @@ class FoldConstants:
             return None
         return Rewrite(output.name, Effect.IDENTICAL, _replacing(node, [output.array()]))
 
-    def _node(self, node: NodeView, context: Context) -> Rewrite | Skip | None:
-        if node.is_opaque or node.bodies or node.op_type in _RANDOM | _STORED_FORM:
+    def _node(self, node: NodeView, context: Context, *, cheap: bool) -> Rewrite | Skip | None:
+        operands = _content(node)
+        if operands is None or not all(value.is_constant for value in operands):
             return None
-        inputs = [v for i, v in enumerate(node.inputs) if v is not None and not _type_only(node, i)]
         outputs = [value for value in node.outputs if value is not None]
-        if not inputs or not outputs or not all(value.is_constant for value in inputs):
-            return None
-        refused = self._refusal(node, inputs, outputs)
+        refused = self._refusal(node, operands, outputs, cheap=cheap)
         if refused:
             return refused
         results = context.evaluate_node(node, [_operand(node, i) for i in range(len(node.inputs))])
         if isinstance(results, Skip):
             return results
-        if self._grows(sum(array.nbytes for array in results), node, inputs):
+        if self._grows(sum(array.nbytes for array in results), node, operands, cheap=cheap):
             return Skip("result is larger than what it is made of")
         exact = node.op_type in _EXACT or all(array.dtype.kind in "biuO" for array in results)
         effect = Effect.IDENTICAL if exact else Effect.ROUNDING
         return Rewrite(outputs[0].name, effect, _replacing(node, results))
 
+    def _operands(self, node: NodeView) -> Sequence[ValueView] | None:
+        """What a node is made of, None where it would be refused whatever its operands are."""
+        operands = _content(node)
+        outputs = [value for value in node.outputs if value is not None]
+        if operands is None or any(value.is_graph_output for value in outputs):
+            return None
+        sizes = [_size(value) for value in outputs]
+        if node.op_type in _GROWING and None in sizes:
+            return None
+        return None if sum(size or 0 for size in sizes) > self.max_bytes else operands
+
     def _refusal(
-        self, node: NodeView, inputs: Sequence[ValueView], outputs: Sequence[ValueView]
+        self,
+        node: NodeView,
+        operands: Sequence[ValueView],
+        outputs: Sequence[ValueView],
+        *,
+        cheap: bool,
     ) -> Skip | None:
         if any(value.is_graph_output for value in outputs):
             return Skip("result is a graph output")
-        if sum(value.nbytes or 0 for value in inputs) > self.max_bytes:
+        if sum(value.nbytes or 0 for value in operands) > self.max_bytes:
             return Skip("operands are too large")
         sizes = [_size(value) for value in outputs]
         if node.op_type in _GROWING and None in sizes:
             return Skip("size of the result is not known")
-        if self._grows(sum(size for size in sizes if size is not None), node, inputs):
+        if self._grows(sum(size or 0 for size in sizes), node, operands, cheap=cheap):
             return Skip("result is larger than what it is made of")
         return None
 
-    def _grows(self, size: int, node: NodeView, inputs: Sequence[ValueView]) -> bool:
+    def _grows(
+        self, size: int, node: NodeView, operands: Sequence[ValueView], *, cheap: bool
+    ) -> bool:
         """Whether the model would grow: constants that others read too do not go away."""
-        freed = sum(v.nbytes or 0 for v in inputs if all(use.node is node for use in v.readers))
-        return size > freed + self.max_growth_bytes or size > self.max_bytes
+        if size > self.max_bytes:
+            return True
+        freed = sum(v.nbytes or 0 for v in operands if all(u.node is node for u in v.readers))
+        return not cheap and size > freed + self.max_growth_bytes
+
+
+def _content(node: NodeView) -> list[ValueView] | None:
+    """The values whose content a node needs; None for what is never folded."""
+    if node.is_opaque or node.bodies or node.op_type in _NEVER:
+        return None
+    operands = [v for i, v in enumerate(node.inputs) if v is not None and not _type_only(node, i)]
+    return operands if operands and any(v is not None for v in node.outputs) else None
 
 
 def _type_only(node: NodeView, index: int) -> bool:
