@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,15 @@ from graphopt.model import Model
 from graphopt.model.tensor import is_floating
 from graphopt.runtime import IsolatedRuntime, Opened, Session
 from graphopt.runtime.isolated import Backend
-from graphopt.verify.inputs import Feeds, InputSpec, SizePlan, input_specs, make_feeds, size_plans
+from graphopt.verify.inputs import (
+    BATCHES,
+    Feeds,
+    InputSpec,
+    SizePlan,
+    input_specs,
+    make_feeds,
+    size_plans,
+)
 from graphopt.verify.numeric import NOISE, Outputs, difference
 
 INPUT_SETS = 3
@@ -115,12 +123,8 @@ def _collect(
     deadline = time.monotonic() + _SEARCH_SECONDS
     liked: SizePlan | None = None
     for variation in range(INPUT_SETS):
-        plans = list(size_plans(variation))
-        if liked is not None and variation:
-            # What worked for one set works for the next, if not with other sizes too.
-            plans = [p for p in plans if _alike(p, liked)] + [liked]
-        for plan in dict.fromkeys(plans):
-            made = make_feeds(specs, plan, seed * INPUT_SETS + variation, shapes)
+        for plan, pick in _attempts(specs, variation, liked):
+            made = make_feeds(specs, plan, seed * INPUT_SETS + variation, shapes, pick=pick)
             if made is None or time.monotonic() > deadline:
                 break
             try:
@@ -137,9 +141,17 @@ def _collect(
     return (tuple(feeds), tuple(outputs)) if feeds else reason
 
 
-def _alike(plan: SizePlan, liked: SizePlan) -> bool:
-    """Same row of the size tables: only the variation's own sizes differ."""
-    return plan.row == liked.row
+def _attempts(
+    specs: Sequence[InputSpec], variation: int, liked: SizePlan | None
+) -> list[tuple[SizePlan, int]]:
+    """Sizes and value choices to try for one input set, in order."""
+    plans = list(size_plans(variation))
+    if liked is not None:
+        # What worked for one set works for the next, if not with other sizes too.
+        plans = [plan for plan in plans if plan.row == liked.row]
+        plans += [replace(liked, batch=BATCHES[variation]), liked]
+    picks = (variation, 0) if any(spec.choices for spec in specs) else (0,)
+    return list(dict.fromkeys((plan, pick) for pick in picks for plan in plans))
 
 
 def _random_outputs(

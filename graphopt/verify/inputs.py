@@ -22,9 +22,16 @@ Feeds = dict[str, Any]
 
 BATCHES = (1, 2, 3)
 """Batch size of the first, second and third input set."""
-IMAGE_SIZES = ((224, 160, 192), (64, 96, 128), (32, 64, 96), (48, 320, 160), (28, 28, 28))
+IMAGE_SIZES = (
+    ((224, 192), (160, 224), (192, 160)),
+    ((48, 192), (48, 320), (48, 160)),
+    ((64, 64), (96, 96), (128, 128)),
+    ((32, 32), (64, 64), (96, 96)),
+    ((28, 28), (28, 28), (28, 28)),
+)
+"""Height and width per input set; many models want multiples of 32, some a fixed height."""
 SEQUENCE_SIZES = (
-    (16, 9, 24), (576, 576, 576), (512, 512, 512), (64, 128, 32), (80, 80, 80), (1, 1, 1),
+    (16, 9, 24), (576, 576, 288), (512, 512, 256), (64, 128, 32), (80, 80, 80), (1, 1, 1),
 )  # fmt: skip
 _THROUGH = frozenset({"Cast", "Identity", "Unsqueeze", "Squeeze", "Reshape", "Flatten"})
 
@@ -116,7 +123,7 @@ class SizePlan:
     """Sizes for the dimensions that a model leaves open."""
 
     batch: int
-    image: int
+    image: tuple[int, int]
     other: int
     row: tuple[int, int] = (0, 0)
     """Which rows of the size tables it came from; the variation picks the column."""
@@ -129,7 +136,12 @@ class SizePlan:
         name = (dim or "").lower()
         if axis == 0 or "batch" in name or name == "n":
             return self.batch
-        return self.image if len(spec.shape) in (4, 5) and axis >= 2 else self.other
+        first = spec.shape[0]
+        if axis == 1 and len(spec.shape) == 3 and isinstance(first, int) and first > 1:
+            return self.batch  # a recurrent state: layers or directions, batch, width
+        if len(spec.shape) in (4, 5) and axis >= 2:
+            return self.image[axis == len(spec.shape) - 1]
+        return self.other
 
 
 def size_plans(variation: int) -> Iterator[SizePlan]:
@@ -150,6 +162,8 @@ def make_feeds(
     plan: SizePlan,
     seed: int,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    *,
+    pick: int = 0,
 ) -> Feeds | None:
     """Make one input set.
 
@@ -158,6 +172,8 @@ def make_feeds(
         plan: Sizes of open dimensions; equal symbols get equal sizes by construction.
         seed: The same seed gives the same values.
         shapes: Shapes that the user states.
+        pick: Which of the values that the graph compares an input with; one beyond the last stands
+            for a value that is none of them, so that an else branch runs too.
 
     Returns:
         Arrays by input name, or None where an input is of a kind that nothing can be made for.
@@ -171,7 +187,7 @@ def make_feeds(
         shape = (shapes or {}).get(spec.name) or _shape(spec, plan, symbols)
         if math.prod(shape) > 1 << 28:
             return None
-        array = _values(spec, shape, rng, seed)
+        array = _values(spec, shape, rng, seed, pick)
         feeds[spec.name] = [array, array.copy()] if spec.is_sequence else array
     return feeds
 
@@ -186,16 +202,19 @@ def _shape(spec: InputSpec, plan: SizePlan, symbols: dict[str, int]) -> tuple[in
     return tuple(sizes)
 
 
-def _values(spec: InputSpec, shape: tuple[int, ...], rng: np.random.Generator, seed: int) -> Array:
+def _values(
+    spec: InputSpec, shape: tuple[int, ...], rng: np.random.Generator, seed: int, pick: int
+) -> Array:
     assert spec.dtype is not None
     kind = spec.dtype.kind
     if kind == "O":
         words = rng.integers(0, 1000, shape)
         return np.array([f"text {w}" for w in words.reshape(-1)], dtype=object).reshape(shape)
     if kind == "b":
-        return rng.random(shape) < 0.75
+        # A single flag chooses a branch: take both in turn.
+        return rng.random(shape) < 0.75 if shape else np.array(seed % 2 == 0)
     if kind in "iu":
-        return _integers(spec, shape, rng, seed).astype(spec.dtype)
+        return _integers(spec, shape, rng, seed, pick).astype(spec.dtype)
     if kind == "c":
         values = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
         return np.asarray(values, spec.dtype)
@@ -203,10 +222,11 @@ def _values(spec: InputSpec, shape: tuple[int, ...], rng: np.random.Generator, s
 
 
 def _integers(
-    spec: InputSpec, shape: tuple[int, ...], rng: np.random.Generator, seed: int
+    spec: InputSpec, shape: tuple[int, ...], rng: np.random.Generator, seed: int, pick: int
 ) -> Array:
     if spec.choices and math.prod(shape) == 1:
-        return np.full(shape, spec.choices[0])
+        values = (*spec.choices, max(spec.choices) // 2)
+        return np.full(shape, values[pick % len(values)])
     if "mask" in spec.name.lower():
         mask = np.ones(shape, np.int64)
         if shape and shape[-1] > 3:
