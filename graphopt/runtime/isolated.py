@@ -59,13 +59,18 @@ class Opened:
     inputs: list[dict[str, Any]] = field(default_factory=list)
 
     def run(
-        self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None
+        self,
+        feeds: Mapping[str, Array],
+        outputs: Sequence[str] | None = None,
+        *,
+        timeout: float | None = None,
     ) -> dict[str, Any]:
         """Run once.
 
         Args:
             feeds: Input arrays by name.
             outputs: Names wanted; None for all.
+            timeout: Seconds, when fewer than the runtime's own limit.
 
         Returns:
             Arrays by output name; lists of arrays for sequences, None for an empty optional.
@@ -77,7 +82,7 @@ class Opened:
         if self.generation != self.runtime.generation:
             raise RuntimeFailure("its process died", kind="crash")
         request = {"action": "run", "session": self.number, "outputs": names}
-        return self.runtime.ask(request, feeds, "run")[1]
+        return self.runtime.ask(request, feeds, "run", timeout)[1]
 
     def close(self) -> None:
         """Free the model."""
@@ -141,7 +146,13 @@ class IsolatedRuntime:
         }
         return self.ask(request, {_MODEL: np.frombuffer(model, np.uint8), **feeds}, "run")[1]
 
-    def ask(self, header: Mapping[str, Any], arrays: Mapping[str, Any], kind: str) -> wire.Message:
+    def ask(
+        self,
+        header: Mapping[str, Any],
+        arrays: Mapping[str, Any],
+        kind: str,
+        timeout: float | None = None,
+    ) -> wire.Message:
         """Send one request and wait for its answer.
 
         Raises:
@@ -152,7 +163,8 @@ class IsolatedRuntime:
             assert process.stdin is not None
             assert process.stdout is not None
             expired = threading.Event()
-            timer = threading.Timer(self.timeout, self._expire, (process, expired))
+            seconds = min(timeout or self.timeout, self.timeout)
+            timer = threading.Timer(seconds, self._expire, (process, expired))
             timer.start()
             try:
                 wire.send(process.stdin, header, arrays)  # type: ignore[arg-type]
@@ -166,7 +178,7 @@ class IsolatedRuntime:
             finally:
                 timer.cancel()
             if answer is None:
-                raise self._death(process, expired.is_set())
+                raise self._death(process, seconds if expired.is_set() else None)
         if "error" in answer[0]:
             raise RuntimeFailure(answer[0]["error"], kind=kind)
         return answer
@@ -199,11 +211,11 @@ class IsolatedRuntime:
         expired.set()
         process.kill()
 
-    def _death(self, process: subprocess.Popen[bytes], expired: bool) -> RuntimeFailure:
+    def _death(self, process: subprocess.Popen[bytes], expired: float | None) -> RuntimeFailure:
         process.wait()
         self.generation += 1
-        if expired:
-            return RuntimeFailure(f"took longer than {self.timeout:g} s", kind="timeout")
+        if expired is not None:
+            return RuntimeFailure(f"took longer than {expired:g} s", kind="timeout")
         code = process.returncode
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return RuntimeFailure(f"the runtime process died ({name})", kind="crash")

@@ -15,6 +15,9 @@ import numpy as np
 
 from graphopt.runtime import wire
 
+MAX_RESULT_BYTES = 1 << 30
+"""One run's outputs above this are refused, not sent."""
+
 OPTIMIZATION_LEVELS = {"off": 0, "basic": 1, "extended": 2, "all": 99}
 
 
@@ -53,10 +56,33 @@ class _Sessions:
 
 def _run(session: Any, names: list[str], arrays: dict[str, Any]) -> wire.Message:
     results = session.run(names, {name: _feed(value) for name, value in arrays.items()})
+    if sum(map(_nbytes, results)) > MAX_RESULT_BYTES:
+        raise ValueError(f"results exceed {MAX_RESULT_BYTES >> 20} MiB")
     return {}, dict(zip(names, results, strict=True))
 
 
+def _nbytes(value: Any) -> int:
+    if isinstance(value, list | tuple):
+        return sum(map(_nbytes, value))
+    return int(getattr(value, "nbytes", 0))
+
+
+def _limit_memory() -> None:
+    """Let a model that asks for too much fail here, before the machine runs out."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = max(4 << 30, physical // 2)
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard == resource.RLIM_INFINITY or hard > limit:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
 def _load(header: dict[str, Any], model: str | bytes) -> Any:
+    if header["providers"] == ["CPUExecutionProvider"]:
+        _limit_memory()  # a GPU's address space would not fit under it
     if header["backend"] == "reference":
         from onnx.reference import ReferenceEvaluator
 

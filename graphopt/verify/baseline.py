@@ -28,6 +28,7 @@ from graphopt.verify.numeric import NOISE, Outputs, difference
 
 INPUT_SETS = 3
 _SEARCH_SECONDS = 60.0
+_RUN_SECONDS = 60.0
 _BACKENDS: tuple[Backend, ...] = ("onnxruntime", "reference")
 
 
@@ -128,7 +129,7 @@ def _collect(
             if made is None or time.monotonic() > deadline:
                 break
             try:
-                result = opened.run(made)
+                result = opened.run(made, timeout=_RUN_SECONDS)
             except RuntimeFailure as error:
                 if error.kind in ("crash", "timeout"):
                     raise

@@ -33,6 +33,13 @@ IMAGE_SIZES = (
 SEQUENCE_SIZES = (
     (16, 9, 24), (576, 576, 288), (512, 512, 256), (64, 128, 32), (80, 80, 80), (1, 1, 1),
 )  # fmt: skip
+_SIZES = frozenset(
+    {("ConstantOfShape", 0), ("Expand", 1), ("EyeLike", 0), ("OneHot", 1), ("Pad", 1), ("Range", 0),
+     ("Range", 1), ("Range", 2), ("Reshape", 1), ("Resize", 3), ("Slice", 1), ("Slice", 2),
+     ("Tile", 1), ("TopK", 1), ("Loop", 0)}
+)  # fmt: skip
+"""Inputs that say how large a result is, or how long a loop runs: small numbers there."""
+_SMALL = 6
 _THROUGH = frozenset({"Cast", "Identity", "Unsqueeze", "Squeeze", "Reshape", "Flatten"})
 
 
@@ -106,6 +113,8 @@ def _integer_hints(value: ValueView) -> tuple[int | None, tuple[int, ...]]:
                 axis = int(node.attribute("axis", 0))
                 if first.shape and isinstance(first.shape[axis], int):
                     bounds.append(int(first.shape[axis]))  # type: ignore[arg-type]
+            elif (node.op_type, use.index) in _SIZES:
+                bounds.append(_SMALL)
             elif node.op_type == "Equal":
                 other = node.inputs[1 - use.index]
                 if other is not None and other.is_constant and (other.nbytes or 0) <= 64:

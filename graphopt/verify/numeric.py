@@ -174,9 +174,10 @@ def _varies(values: Sequence[Any]) -> bool:
         return False
     if len(arrays) == 1:
         return True  # one input set says nothing about variation
-    if all(array.size == 0 for array in arrays):
+    filled = [array for array in arrays if array.size]
+    if not filled:
         return False
-    first = arrays[0].reshape(-1)[:1]
-    if all((array == first).all() for array in arrays):
+    first = filled[0].reshape(-1)[0]
+    if all((array == first).all() for array in filled):
         return False
     return not all(np.array_equal(arrays[0], other, equal_nan=True) for other in arrays[1:])

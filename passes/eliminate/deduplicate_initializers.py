@@ -22,7 +22,7 @@ Key = tuple[str, tuple[object, ...], int]
 class DeduplicateInitializers:
     """Let the readers of equal constants read the first of them.
 
-    Fires on: mobilenet_v2, silero_vad. Source: common subexpressions, on data.
+    Fires on: silero_vad, ppocr_rec. Source: common subexpressions, on data.
     """
 
     name: ClassVar[str] = "deduplicate_initializers"

@@ -28,7 +28,7 @@ from graphopt.contract import (
 class EliminateDeadNodes:
     """Remove what no output depends on, from the last node to the first.
 
-    Fires on: mtcnn_rnet, silero_vad. Source: dead code elimination.
+    Fires on: silero_vad, resnet_20. Source: dead code elimination.
     """
 
     name: ClassVar[str] = "eliminate_dead_nodes"

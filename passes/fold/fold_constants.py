@@ -54,7 +54,7 @@ _EXACT = frozenset(
 class FoldConstants:
     """Evaluate what does not depend on any input.
 
-    Fires on: silero_vad, magika. Source: constant folding and propagation.
+    Fires on: silero_vad, ppocr_rec. Source: constant folding and propagation.
 
     Attributes:
         max_growth_bytes: Bytes by which a result may exceed the constants it is made of.
