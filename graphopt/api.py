@@ -14,10 +14,10 @@ from graphopt.engine import (
     OptimizeResult,
     PassSpec,
     Recipe,
-    Stage,
     load_recipe,
     optimize_model,
     parse_pass,
+    recipe_of,
 )
 from graphopt.errors import UsageError
 from graphopt.graph import annotate, build_program, graph_view, measure
@@ -79,6 +79,8 @@ def optimize(
     Raises:
         graphopt.errors.GraphoptError: Bad input, an unknown recipe or pass, or a pass that raised.
     """
+    if seed < 0:
+        raise UsageError(f"seed {seed} is negative")
     options = OptimizeOptions(
         seed=seed,
         data=data,
@@ -166,11 +168,7 @@ def _recipe(recipe: str | Path | Recipe | None, passes: Sequence[str | AnyPass] 
     if not passes:
         raise UsageError("passes is empty", hint='leave it out for the recipe "exact"')
     specs = [_spec(item) for item in passes]
-    for spec in specs:
-        spec.make()
-    if base is not None:
-        return base.extended(specs)
-    return Recipe(", ".join(spec.name for spec in specs), (Stage(tuple(specs)),))
+    return recipe_of(specs) if base is None else base.extended(specs)
 
 
 def _spec(item: str | AnyPass) -> PassSpec:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json as json_text
 from pathlib import Path
 
 import click
@@ -52,7 +51,9 @@ def command(
         progress("comparing")
         outcome = compare(first, second, data=feeds, input_shapes=shapes, seed=seed)
     if json:
-        click.echo(json_text.dumps(dataclasses.asdict(outcome), indent=2))
+        from graphopt.report.files import json_text
+
+        click.echo(json_text(dataclasses.asdict(outcome)), nl=False)
     else:
         show(render_verification(outcome, verbose=True))
     passed = outcome.status == "ok" or (outcome.status == "not verified" and allow_unverified)

@@ -31,6 +31,9 @@ def guarded(command: click.Command, arguments: list[str] | None = None) -> int:
         result = int(error.exit_code)
     except click.exceptions.Exit as error:
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return ExitCode.USAGE
     except click.ClickException as error:
         _say(f"error: {' '.join(error.format_message().split())}", "")
         result = ExitCode.USAGE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json as json_text
 from pathlib import Path
 
 import click
@@ -46,6 +45,8 @@ def command(
     check_input_names(shapes, [spec.name for spec in input_specs(loaded.proto)])
     stats = measure(loaded, shapes)
     if json:
-        click.echo(json_text.dumps(dataclasses.asdict(stats), indent=2))
+        from graphopt.report.files import json_text
+
+        click.echo(json_text(dataclasses.asdict(stats)), nl=False)
     else:
         show(render_stats(stats, str(model)))

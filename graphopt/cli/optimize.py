@@ -65,7 +65,7 @@ class Request:
 @click.option("--verify/--no-verify", default=True, help="Compare the result with the original.")
 @click.option(
     "--verify-limit",
-    type=float,
+    type=click.FloatRange(min=0, max=1 << 20),
     default=2.0,
     show_default=True,
     metavar="GIB",
@@ -157,8 +157,6 @@ def _recipe(request: Request) -> Any:
     from graphopt.engine import PassSpec, load_recipe, parse_pass, recipe_of
 
     specs = [PassSpec(*parse_pass(text)) for text in request.passes]
-    for spec in specs:
-        spec.make()
     if specs and request.recipe is None:
         return recipe_of(specs)
     return load_recipe(request.recipe or "exact").extended(specs)

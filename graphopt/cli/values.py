@@ -31,7 +31,7 @@ def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
         sign = ":" if ":" in text and "=" not in text.rpartition(":")[2] else "="
         name, _, dims = text.rpartition(sign)
         sizes = [part.strip() for part in dims.replace("x", ",").split(",") if part.strip()]
-        if not name or not all(size.isdigit() for size in sizes):
+        if not name or not all(size.isascii() and size.isdigit() for size in sizes):
             raise UsageError(
                 f"--input-shape {text!r} is not NAME:d,d,...", hint="for example image:1,3,224,224"
             )
@@ -68,7 +68,11 @@ _INPUT_OPTIONS = (
         help="Shape of generated inputs; it never changes the model. Repeatable.",
     ),
     click.option(
-        "--seed", type=int, default=0, show_default=True, help="Seed of everything random."
+        "--seed",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Seed of everything random.",
     ),
     click.option(
         "--external-data-root",

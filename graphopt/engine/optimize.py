@@ -133,6 +133,8 @@ def _warnings(stages: Sequence[StageReport], conflicts: Sequence[str]) -> list[s
             found.append(
                 f"stage {number} stopped after {stage.rounds} rounds, not at a fixed point"
             )
+        if stage.taken_back:
+            found.append(f"stage {number} was taken back: {stage.taken_back}")
         for item in stage.left_out:
             found.append(f"left out: {item.pass_name} at {item.label}: {item.reason}")
     if conflicts:

@@ -30,6 +30,7 @@ class _Tally:
     left_out: list[LeftOut] = field(default_factory=list)
     rounds: int = 0
     fixed_point: bool = True
+    taken_back: str = ""
 
 
 @dataclass(slots=True)
@@ -63,11 +64,16 @@ class StageRunner:
             verification = self._verify(len(journal.done))
             if verification.status != "failed" or len(journal.done) == base:
                 break
-            found = self._leave_out(base, blocked, tally)
+            found = self._leave_out(base, blocked, tally, _reason(verification))
             if not found or len(tally.left_out) > MAX_LEFT_OUT:
                 journal.move_to(base)
                 journal.forget_undone()
                 verification = self._verify(base)
+                tally.taken_back = (
+                    f"more than {MAX_LEFT_OUT} rewrites failed"
+                    if found
+                    else "it fails without any of its rewrites too"
+                )
                 break
         return self._report(passes, base, tally, verification)
 
@@ -110,11 +116,11 @@ class StageRunner:
             return Effect.LOSSY
         return Effect.IDENTICAL if self.admits is Effect.IDENTICAL else Effect.ROUNDING
 
-    def _leave_out(self, base: int, blocked: Blocked, tally: _Tally) -> bool:
+    def _leave_out(self, base: int, blocked: Blocked, tally: _Tally, last_reason: str) -> bool:
         """Find the first rewrite whose prefix fails, take back everything from it on, block it."""
         journal = self.program.journal
         end = len(journal.done)
-        reasons: dict[int, str] = {}
+        reasons = {end: last_reason}
 
         def passes(length: int) -> bool:
             outcome = self._verify(length)
@@ -154,8 +160,9 @@ class StageRunner:
             for instance in passes
         )
         return StageReport(
-            tally.rounds, tally.fixed_point, results, verification, tuple(tally.left_out)
-        )
+            tally.rounds, tally.fixed_point, results, verification, tuple(tally.left_out),
+            tally.taken_back,
+        )  # fmt: skip
 
 
 def _reason(outcome: Verification) -> str:

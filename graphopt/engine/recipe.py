@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,12 @@ class PassSpec:
             dataclasses.fields(instance) if dataclasses.is_dataclass(instance) else ()
         )
         values = {field.name: getattr(instance, field.name) for field in fields}
-        changed = {f.name: values[f.name] for f in fields if values[f.name] != f.default}
+        changed = {f.name: _as_text(values[f.name]) for f in fields if values[f.name] != f.default}
         return cls(instance.name, changed, instance)
+
+    def normalised(self) -> PassSpec:
+        """The same pass with typed options, only those that differ from its defaults."""
+        return replace(PassSpec.of(self.make()), instance=self.instance)
 
     def make(self) -> AnyPass:
         """The pass; see options.make_pass for errors."""
@@ -86,7 +90,7 @@ class Recipe:
 
     def extended(self, specs: Iterable[PassSpec]) -> Recipe:
         """The recipe with one more stage."""
-        added = tuple(specs)
+        added = tuple(spec.normalised() for spec in specs)
         if not added:
             return self
         name = f"{self.name} + {', '.join(spec.name for spec in added)}"
@@ -96,7 +100,7 @@ class Recipe:
 
 def recipe_of(specs: Iterable[PassSpec]) -> Recipe:
     """A recipe of one stage, from passes alone."""
-    passes = tuple(specs)
+    passes = tuple(spec.normalised() for spec in specs)
     return Recipe(", ".join(spec.name for spec in passes), (Stage(passes),))
 
 
@@ -142,13 +146,23 @@ def parse_recipe(text: str, name: str, file: Path | None = None) -> Recipe:
         raise UsageError(f"is not TOML: {error}", file=file or name) from error
     try:
         recipe = _recipe(data, name)
-        for stage in recipe.stages:
-            for spec in stage.passes:
-                spec.make()
+        recipe = replace(recipe, stages=tuple(map(_normalised, recipe.stages)))
     except UsageError as error:
         error.file = error.file or str(file or name)
         raise
     return recipe
+
+
+def _normalised(stage: Stage) -> Stage:
+    """Every pass made once: mistakes show, and spelling and order no longer matter."""
+    return replace(stage, passes=tuple(spec.normalised() for spec in stage.passes))
+
+
+def _as_text(value: Any) -> Any:
+    """What TOML can hold of an option: None is written as text, tuples as lists."""
+    if value is None:
+        return "none"
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _recipe(data: dict[str, Any], name: str) -> Recipe:

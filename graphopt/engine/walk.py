@@ -97,7 +97,12 @@ class Walk:
 
     def _whole(self, instance: GraphPass, top: Scope, result: PassRun) -> None:
         plan = iter(instance.plan(graph_view(top, self.program), self.context))
+        size = sum(len(scope.nodes) + len(scope.weights) for scope in top.nested())
+        limit = _REWRITES_PER_NODE * (size + 10)
         while (step := _next_step(instance, plan)) is not None:
+            limit -= 1
+            if limit < 0:
+                raise PassError("does not come to an end", pass_name=instance.name)
             if isinstance(step, Rewrite):
                 outcome = self._apply(
                     instance, step.root, step.root, step.effect, step.apply, result
@@ -150,7 +155,7 @@ class Walk:
             return Skip("left out: it failed a check")
         if not transaction.changes:
             raise PassError("made a rewrite without an edit", pass_name=instance.name, node=label)
-        journal.done.append(transaction)
+        journal.append(transaction)
         result.rewrites += 1
         return list(editor.touched)
 

@@ -48,6 +48,7 @@ class _Builder:
         opsets: dict[str, int],
         parent: Scope | None,
         owner: Node | None,
+        depth: int = 0,
     ) -> Scope:
         scope = Scope(
             "main" if kind == "main" else "body", path, self.model, opsets, proto, parent, owner,
@@ -68,10 +69,15 @@ class _Builder:
             # Passes see a value of unknown content: sound, and nothing is lost.
             if sparse.values.name not in scope.names:
                 self._define(Value(sparse.values.name, scope), scope)
-        self._nodes(proto.node, scope)
+        self._nodes(proto.node, scope, depth)
         for info in proto.output:
             scope.outputs.append(self._resolve(info.name, scope))
             scope.outputs[-1].output_of += 1
+        for note in proto.quantization_annotation:
+            # An annotation names tensors as a reader does: they stay, under their names.
+            for entry in note.quant_parameter_tensor_names:
+                if entry.value in scope.names:
+                    scope.names[entry.value].output_of += 1
         return scope
 
     def function(self, proto: FunctionProto) -> Scope:
@@ -80,13 +86,13 @@ class _Builder:
         scope.stores_initializers = False
         for name in proto.input:
             scope.inputs.append(self._input(name, scope))
-        self._nodes(proto.node, scope)
+        self._nodes(proto.node, scope, 0)
         for name in proto.output:
             scope.outputs.append(self._resolve(name, scope))
             scope.outputs[-1].output_of += 1
         return scope
 
-    def _nodes(self, protos: Iterable[NodeProto], scope: Scope) -> None:
+    def _nodes(self, protos: Iterable[NodeProto], scope: Scope, depth: int) -> None:
         # Outputs first, links second: a file whose nodes are out of order links all the same.
         pending = []
         for position, proto in enumerate(protos):
@@ -111,19 +117,35 @@ class _Builder:
                 proto=proto,
             )
             scope.nodes[node] = None
-            self._bodies(node, proto, scope)
+            self._bodies(node, proto, scope, depth + 1)
 
-    def _bodies(self, node: Node, proto: NodeProto, scope: Scope) -> None:
+    def _bodies(self, node: Node, proto: NodeProto, scope: Scope, depth: int) -> None:
         for attribute in proto.attribute:
+            for graph in attribute.graphs:
+                self._pin(graph, scope)
             if attribute.type != AttributeProto.GRAPH or not attribute.HasField("g"):
                 continue
             first = proto.output[0] if proto.output else proto.name
             path = "/".join(filter(None, (scope.path, f"{first}.{attribute.name}")))
-            if path.count("/") >= MAX_NESTING:
+            if depth > MAX_NESTING:
                 raise ModelError(f"bodies nest more than {MAX_NESTING} deep", node=path[:80])
             node.bodies[attribute.name] = self.graph(
-                attribute.g, "body", path, scope.opsets, scope, node
+                attribute.g, "body", path, scope.opsets, scope, node, depth
             )
+
+    def _pin(self, graph: GraphProto, scope: Scope) -> None:
+        """Keep what an unlinked graph (one of a list, in an opaque node) may read by name."""
+        for node in graph.node:
+            self.taken.update([node.name, *node.input, *node.output])
+            for name in node.input:
+                found = scope.look_up(name) if name else None
+                if found is not None:
+                    found.output_of += 1
+            for attribute in node.attribute:
+                for nested in [*attribute.graphs, attribute.g]:
+                    self._pin(nested, scope)
+        self.taken.update(tensor.name for tensor in graph.initializer)
+        self.taken.update(info.name for info in [*graph.input, *graph.output])
 
     def _input(self, name: str, scope: Scope) -> Value:
         value = Value(name, scope)

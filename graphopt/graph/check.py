@@ -18,7 +18,7 @@ def broken(nodes: Iterable[Node]) -> str:
     for node in nodes:
         if node not in node.scope.nodes:
             continue
-        problem = _links(node) or _schema(node)
+        problem = _links(node) or _schema(node) or _cycle(node)
         if problem:
             return f"{node.op} {node.name}: {problem}"
     return ""
@@ -34,13 +34,38 @@ def _links(node: Node) -> str:
     return ""
 
 
-def _visible(value: Tensor, scope: Scope | None) -> bool:
-    while scope is not None:
-        if scope is value.scope:
-            if isinstance(value, Weight):
-                return value in scope.weights
-            return bool(value.is_input or value.default or scope.names.get(value.name) is value)
-        scope = scope.parent
+def _visible(value: Tensor, scope: Scope) -> bool:
+    if scope.look_up(value.name) is not value:
+        return False
+    return not isinstance(value, Weight) or value in value.scope.weights
+
+
+def _cycle(node: Node) -> str:
+    """Look for a cycle through a node, only where its inputs come from nodes that stand later."""
+    outer: Node | None = node
+    while outer is not None:
+        for value in node.inputs:
+            for producer in value.inputs:
+                later = producer.scope is outer.scope and producer.rank >= outer.rank
+                if later and (producer is outer or _reaches(outer, producer)):
+                    return "the graph has a cycle"
+        outer = outer.scope.owner
+    return ""
+
+
+def _reaches(start: Node, goal: Node) -> bool:
+    """True when `goal` depends on `start`."""
+    pending, seen = [start], {start}
+    while pending:
+        for value in pending.pop().outputs:
+            for reader in value.outputs:
+                while reader.scope is not goal.scope and reader.scope.owner is not None:
+                    reader = reader.scope.owner
+                if reader is goal:
+                    return True
+                if reader not in seen:
+                    seen.add(reader)
+                    pending.append(reader)
     return False
 
 

@@ -14,7 +14,7 @@ from graphopt.graph.journal import (
     PlaceName,
     PlaceNode,
     PlaceWeight,
-    SetAttribute,
+    SetAttributes,
     SetLinks,
     SetType,
     Transaction,
@@ -96,8 +96,11 @@ class GraphEditor:
         element = _node(node)
         if name in element.bodies:
             raise EditRefused(f"attribute {name!r} is a graph; edit its nodes", node=node.label())
-        after = None if value is None else encode(name, value)
-        self._apply(SetAttribute(element, name, element.attrs.get(name), after))
+        before = dict(element.attrs)
+        after = {**before, name: None if value is None else encode(name, value)}
+        if value is None:
+            del after[name]
+        self._apply(SetAttributes(element, before, after))
         self.touched[element] = None
 
     def replace(self, old: ValueView, new: ValueView) -> None:
@@ -199,13 +202,16 @@ class GraphEditor:
         """Let the nodes of a body that goes away read nothing outside it any more."""
         for scope in body.nested():
             for node in scope.ordered():
-                self._link(node, "inputs", [])
+                # Not touched: the node goes away with its body, nobody checks it any more.
+                self._apply(SetLinks(node, "inputs", list(node.inputs), []))
 
     def _link(self, node: Node, side: str, after: list[Tensor]) -> None:
         self._apply(SetLinks(node, side, list(getattr(node, side)), after))
         self.touched[node] = None
 
     def _apply(self, change: Change) -> None:
+        if change.is_empty():
+            return  # an edit that changes nothing is none: rounds end when there are none
         change.do()
         self._transaction.changes.append(change)
 

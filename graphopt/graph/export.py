@@ -181,4 +181,4 @@ def _producers(node: Node, scope: Scope) -> set[Node]:
             for inner in nested.nodes:
                 read += inner.inputs
             read += nested.outputs
-    return {p for value in read for p in value.inputs if p.scope is scope and p is not node}
+    return {p for value in read for p in value.inputs if p.scope is scope}

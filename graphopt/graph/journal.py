@@ -5,6 +5,7 @@ Roll-back and bisection both walk it, so that no copy of the graph is ever neede
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,6 +21,10 @@ class Change(Protocol):
 
     def undo(self) -> None:
         """Take it back; valid right after `do`, or after every later change was undone."""
+
+    def is_empty(self) -> bool:
+        """True when doing it would change nothing."""
+        ...
 
 
 def _count(scope: Scope | None, step: int) -> None:
@@ -49,33 +54,34 @@ class SetLinks:
         self.node.edits -= 1
         _count(self.node.scope, -1)
 
+    def is_empty(self) -> bool:
+        """True when the links stay as they are."""
+        return self.before == self.after
+
 
 @dataclass(slots=True)
-class SetAttribute:
-    """An attribute of a node becomes `after`; None stands for no such attribute."""
+class SetAttributes:
+    """The attributes of a node, in their order, become `after`."""
 
     node: Node
-    name: str
-    before: Any
-    after: Any
+    before: dict[str, Any]
+    after: dict[str, Any]
 
     def do(self) -> None:
         """Apply it."""
-        self._put(self.after)
+        self.node.attrs = dict(self.after)
         self.node.edits += 1
         _count(self.node.scope, 1)
 
     def undo(self) -> None:
         """Take it back."""
-        self._put(self.before)
+        self.node.attrs = dict(self.before)
         self.node.edits -= 1
         _count(self.node.scope, -1)
 
-    def _put(self, value: Any) -> None:
-        if value is None:
-            self.node.attrs.pop(self.name, None)
-        else:
-            self.node.attrs[self.name] = value
+    def is_empty(self) -> bool:
+        """True when nothing differs."""
+        return self.before == self.after
 
 
 @dataclass(slots=True)
@@ -100,6 +106,10 @@ class PlaceNode:
             self.node.scope.nodes[self.node] = None
         else:
             del self.node.scope.nodes[self.node]
+
+    def is_empty(self) -> bool:
+        """Never: it is there afterwards and was not before, or the other way round."""
+        return False
 
 
 @dataclass(slots=True)
@@ -128,6 +138,10 @@ class PlaceWeight:
             del scope.weights[self.weight]
             del scope.names[self.weight.name]
 
+    def is_empty(self) -> bool:
+        """Never: it is there afterwards and was not before, or the other way round."""
+        return False
+
 
 @dataclass(slots=True)
 class PlaceName:
@@ -151,6 +165,10 @@ class PlaceName:
         else:
             del self.scope.names[self.value.name]
 
+    def is_empty(self) -> bool:
+        """Never: it is there afterwards and was not before, or the other way round."""
+        return False
+
 
 @dataclass(slots=True)
 class SetType:
@@ -167,6 +185,10 @@ class SetType:
     def undo(self) -> None:
         """Take it back."""
         self.value.type_known = self.before
+
+    def is_empty(self) -> bool:
+        """True when nothing new is known."""
+        return bool(self.before == self.after)
 
 
 @dataclass(slots=True)
@@ -205,17 +227,24 @@ class Journal:
 
     done: list[Transaction] = field(default_factory=list)
     undone: list[Transaction] = field(default_factory=list)
+    _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def append(self, transaction: Transaction) -> None:
+        """Note a transaction that was just made; what was undone before it is given up."""
+        self.undone.clear()
+        self._stand(transaction)
 
     def move_to(self, length: int) -> None:
         """Undo or redo until `length` transactions stand."""
         while len(self.done) > length:
             transaction = self.done.pop()
+            self._counts[transaction.pass_name, transaction.root] -= 1
             transaction.undo()
             self.undone.append(transaction)
         while len(self.done) < length:
             transaction = self.undone.pop()
             transaction.redo()
-            self.done.append(transaction)
+            self._stand(transaction)
 
     def forget_undone(self) -> None:
         """Give up redoing what was undone."""
@@ -223,4 +252,8 @@ class Journal:
 
     def ordinal(self, pass_name: str, root: str) -> int:
         """How many standing rewrites of this pass have this root."""
-        return sum(t.pass_name == pass_name and t.root == root for t in self.done)
+        return self._counts[pass_name, root]
+
+    def _stand(self, transaction: Transaction) -> None:
+        self.done.append(transaction)
+        self._counts[transaction.pass_name, transaction.root] += 1

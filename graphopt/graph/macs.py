@@ -49,7 +49,7 @@ def _einsum(node: NodeProto, inputs: Sequence[Shape], outputs: Sequence[Shape]) 
     sizes: dict[str, int] = {}
     for labels, shape in zip(equation.split("->")[0].split(","), inputs, strict=True):
         sizes.update(zip(labels, shape, strict=True))
-    return math.prod(sizes.values()) * max(1, len(inputs) - 1)
+    return math.prod(sizes.values()) * (len(inputs) - 1)
 
 
 def _attribute(node: NodeProto, name: str, default: Any) -> Any:

@@ -68,7 +68,7 @@ def infer_outputs(node: Node) -> list[ValueType]:
             {v.name: t for v in node.inputs if v.name and (t := _small_tensor(v)) is not None},
             opset_imports=[helper.make_opsetid(d, n) for d, n in node.scope.opsets.items()],
         )
-    except (onnx.defs.SchemaError, *_FAILURES):
+    except (onnx.defs.SchemaError, onnx.checker.ValidationError, *_FAILURES):
         return unknown
     return [_value_type(found[v.name]) if v.name in found else ValueType() for v in node.outputs]
 

@@ -11,6 +11,7 @@ from onnx import (
     GraphProto,
     ModelProto,
     NodeProto,
+    SparseTensorProto,
     TensorProto,
     ValueInfoProto,
     helper,
@@ -32,34 +33,58 @@ def skeleton(model: ModelProto, *, declared: bool) -> ModelProto:
     result = ModelProto(ir_version=model.ir_version)
     result.opset_import.extend(model.opset_import)
     result.functions.extend(_function(f, declared=declared) for f in model.functions)
-    lifted: dict[str, ValueInfoProto] = {}
-    result.graph.CopyFrom(_graph(model.graph, lifted, declared=declared))
+    main = model.graph
+    lifted = _Lifted(main)
+    result.graph.CopyFrom(_graph(main, lifted, declared=declared))
     present = {info.name for info in result.graph.input}
-    result.graph.input.extend(info for name, info in lifted.items() if name not in present)
+    result.graph.input.extend(i for i in lifted.infos.values() if i.name not in present)
     return result
 
 
-def _graph(graph: GraphProto, lifted: dict[str, ValueInfoProto], *, declared: bool) -> GraphProto:
+class _Lifted:
+    """Large tensors that became inputs of the main graph.
+
+    A body's tensor stays in its body where its name means something else outside.
+    """
+
+    def __init__(self, main: GraphProto) -> None:
+        self.infos: dict[str, ValueInfoProto] = {}
+        self._main = main
+        self._outer = _names(main)
+        self._homes: dict[str, GraphProto] = {}
+
+    def take(self, tensor: TensorProto, name: str, home: GraphProto) -> bool:
+        """Lift a tensor that `home` defines as `name`; False where the name is not free."""
+        known = self._homes.setdefault(name, home)
+        if known is not home or (home is not self._main and name in self._outer):
+            return False
+        self.infos[name] = helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims))
+        return True
+
+
+def _names(graph: GraphProto) -> set[str]:
+    defined = {name for node in graph.node for name in node.output}
+    defined |= {tensor.name for tensor in graph.initializer}
+    return defined | {info.name for info in graph.input}
+
+
+def _graph(graph: GraphProto, lifted: _Lifted, *, declared: bool) -> GraphProto:
     result = GraphProto(name=graph.name or "graph")
     result.input.extend(graph.input)
     inputs = {info.name for info in graph.input}
     for tensor in graph.initializer:
         if tensor.name in inputs:
             continue
-        if is_small(tensor):
+        if is_small(tensor) or not lifted.take(tensor, tensor.name, graph):
             result.initializer.append(tensor)
-        else:
-            _lift(tensor, tensor.name, lifted)
     for sparse in graph.sparse_initializer:
         info = helper.make_tensor_value_info(
             sparse.values.name, sparse.values.data_type, list(sparse.dims)
         )
-        lifted.setdefault(info.name, info)
+        lifted.infos.setdefault(info.name, info)
     for node in graph.node:
         held = _large_constant(node)
-        if held is not None:
-            _lift(held, node.output[0], lifted)
-        else:
+        if held is None or not lifted.take(held, node.output[0], graph):
             _append_node(result, node, lifted, declared=declared)
     if declared:
         result.output.extend(graph.output)
@@ -69,9 +94,7 @@ def _graph(graph: GraphProto, lifted: dict[str, ValueInfoProto], *, declared: bo
     return result
 
 
-def _append_node(
-    result: GraphProto, node: NodeProto, lifted: dict[str, ValueInfoProto], *, declared: bool
-) -> None:
+def _append_node(result: GraphProto, node: NodeProto, lifted: _Lifted, *, declared: bool) -> None:
     if not any(a.HasField("g") for a in node.attribute):
         result.node.append(node)
         return
@@ -90,10 +113,28 @@ def _append_node(
 
 def _function(function: FunctionProto, *, declared: bool) -> FunctionProto:
     result = FunctionProto()
-    result.CopyFrom(function)
-    if not declared:
-        result.ClearField("value_info")
+    for field, value in function.ListFields():
+        if field.name == "node" or (field.name == "value_info" and not declared):
+            continue
+        if hasattr(value, "extend"):
+            getattr(result, field.name).extend(value)
+        else:
+            setattr(result, field.name, value)
+    result.node.extend(map(_sparse_stub, function.node))
     return result
+
+
+def _sparse_stub(node: NodeProto) -> NodeProto:
+    """A function has no inputs to spare: its large constants become sparse ones without entries."""
+    tensor = _large_constant(node)
+    if tensor is None:
+        return node
+    empty = SparseTensorProto(dims=tensor.dims)
+    empty.values.CopyFrom(TensorProto(data_type=tensor.data_type, dims=[0]))
+    empty.indices.CopyFrom(TensorProto(data_type=TensorProto.INT64, dims=[0]))
+    stub = NodeProto(op_type="Constant", name=node.name, output=node.output)
+    stub.attribute.append(helper.make_attribute("sparse_value", empty))
+    return stub
 
 
 def _large_constant(node: NodeProto) -> TensorProto | None:
@@ -111,8 +152,3 @@ def is_small(tensor: TensorProto) -> bool:
     for dim in tensor.dims:
         count *= max(dim, 0)
     return packed_bytes(tensor.data_type, count) <= KEPT_BYTES
-
-
-def _lift(tensor: TensorProto, name: str, lifted: dict[str, ValueInfoProto]) -> None:
-    info = helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims))
-    lifted.setdefault(name, info)

@@ -38,7 +38,7 @@ def measure(model: Model, shapes: dict[str, tuple[int, ...]] | None = None) -> M
     tensors = [model.tensor(tensor) for tensor in model_tensors(proto)]
     dtypes: Counter[str] = Counter()
     for tensor in tensors:
-        dtypes[TensorProto.DataType.Name(tensor.elem_type).lower()] += tensor.nbytes
+        dtypes[_type_name(tensor.elem_type)] += tensor.nbytes
     floats = [t for t in tensors if t.dtype is not None and is_floating(t.dtype)]
     bound = _bound_shapes(model, shapes or {})
     inferred = infer_bound(proto, bound)
@@ -64,6 +64,12 @@ def measure(model: Model, shapes: dict[str, tuple[int, ...]] | None = None) -> M
         ir_version=proto.ir_version,
         opsets=dict(model.opsets),
     )
+
+
+def _type_name(elem_type: int) -> str:
+    if elem_type not in TensorProto.DataType.values():
+        return f"type {elem_type}"
+    return str(TensorProto.DataType.Name(elem_type)).lower()
 
 
 def _op_name(node: NodeProto) -> str:
@@ -118,10 +124,10 @@ def _node_macs(node: NodeProto, types: Types) -> int | None:
         # One branch of an If runs; how often a loop turns is not known.
         most = max(count or 0 for count in counts)
         return most if node.op_type == "If" or most == 0 else None
-    if node.op_type in UNCOUNTED:
+    if node.op_type in UNCOUNTED or node.domain not in (*STANDARD_DOMAINS, "ai.onnx.ml"):
         return None
     rule = RULES.get(node.op_type)
-    if rule is None or node.domain not in STANDARD_DOMAINS:
+    if rule is None:
         return 0
     inputs = [_known_shape(types, name) for name in node.input if name]
     outputs = [_known_shape(types, name) for name in node.output if name]
@@ -149,7 +155,7 @@ def _known_shape(types: Types, name: str) -> tuple[int, ...] | None:
 def _peak(graph: GraphProto, outer: Types) -> int | None:
     """Largest sum of live activations while nodes run in file order; bodies not counted."""
     types = {**outer, **graph_types(graph)}
-    last_read = {name: step for step, node in enumerate(graph.node) for name in node.input}
+    last_read = {name: step for step, node in enumerate(graph.node) for name in _reads(node)}
     results = {info.name for info in graph.output}
     weights = set(outer) | {tensor.name for tensor in graph.initializer}
     weights |= {name for node in graph.node if node.op_type == "Constant" for name in node.output}
@@ -164,10 +170,20 @@ def _peak(graph: GraphProto, outer: Types) -> int | None:
                 return None
             live[name] = size
         peak = max(peak, sum(live.values()))
-        for name in [*node.input, *node.output]:
-            if name in live and last_read.get(name, -1) <= step and name not in results:
+        for name in list(live):
+            if last_read.get(name, -1) <= step and name not in results:
                 del live[name]
     return peak
+
+
+def _reads(node: NodeProto) -> Iterator[str]:
+    """What a node reads, its bodies included."""
+    yield from node.input
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            for inner in attribute.g.node:
+                yield from _reads(inner)
+            yield from (info.name for info in attribute.g.output)
 
 
 def _bytes(types: Types, name: str) -> int | None:

@@ -24,6 +24,17 @@ BLOCK = 1 << 20
 _LINK_HINT = "pass --external-data-root DIR if the link stays inside DIR, or copy the file"
 
 
+OPEN_FILES = 64
+"""Descriptors kept open at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    device: int
+    inode: int
+    size: int
+
+
 @dataclass(frozen=True, slots=True)
 class ExternalRange:
     """Where a tensor's bytes lie: file name as the model states it, offset and length in bytes."""
@@ -69,10 +80,11 @@ class ExternalFiles:
     """
 
     def __init__(self, folder: Path, model_file: Path, allowed_root: Path | None = None) -> None:
+        self._open: dict[str, int] = {}
+        self._seen: dict[str, _Identity] = {}
         self.folder = folder
         self.model_file = model_file
-        self._root = None if allowed_root is None else allowed_root.resolve()
-        self._open: dict[str, tuple[int, int]] = {}
+        self._root = None if allowed_root is None else _resolved(allowed_root, model_file)
         self.bytes_read = 0
 
     def __del__(self) -> None:
@@ -80,7 +92,7 @@ class ExternalFiles:
 
     def close(self) -> None:
         """Close every descriptor; a later read opens its file again."""
-        for descriptor, _ in self._open.values():
+        for descriptor in self._open.values():
             os.close(descriptor)
         self._open.clear()
 
@@ -90,7 +102,8 @@ class ExternalFiles:
         Raises:
             ExternalDataError: The location is not one that may be read.
         """
-        return self._descriptor(location)[1]
+        self._descriptor(location)
+        return self._seen[location].size
 
     def check(self, where: ExternalRange, nbytes: int, tensor: str) -> None:
         """Check that a tensor's bytes lie inside the file and are as many as its shape needs.
@@ -119,7 +132,7 @@ class ExternalFiles:
         Raises:
             ExternalDataError: The file ends early (it changed after it was checked).
         """
-        descriptor, _ = self._descriptor(where.location)
+        descriptor = self._descriptor(where.location)
         position, end = where.offset, where.offset + nbytes
         while position < end:
             wanted = min(BLOCK, end - position)
@@ -139,12 +152,15 @@ class ExternalFiles:
             position += len(block)
             yield block
 
-    def _descriptor(self, location: str) -> tuple[int, int]:
+    def _descriptor(self, location: str) -> int:
         if location not in self._open:
+            # Exporters write a file per tensor: keep few of them open, the latest ones.
+            while len(self._open) >= OPEN_FILES:
+                os.close(self._open.pop(next(iter(self._open))))
             self._open[location] = self._open_checked(location)
         return self._open[location]
 
-    def _open_checked(self, location: str) -> tuple[int, int]:
+    def _open_checked(self, location: str) -> int:
         parts = _safe_parts(location, self.model_file)
         try:
             descriptor = self._open_parts(parts, location)
@@ -169,7 +185,14 @@ class ExternalFiles:
             raise ExternalDataError(
                 f"external data file {location!r} {problem}", file=self.model_file, hint=_LINK_HINT
             )
-        return descriptor, status.st_size
+        identity = _Identity(status.st_dev, status.st_ino, status.st_size)
+        if self._seen.setdefault(location, identity) != identity:
+            os.close(descriptor)
+            raise ExternalDataError(
+                f"external data file {location!r} changed while graphopt read it",
+                file=self.model_file,
+            )
+        return descriptor
 
     def _open_parts(self, parts: list[str], location: str) -> int:
         path = self.folder.joinpath(*parts)
@@ -179,8 +202,8 @@ class ExternalFiles:
             None,
         )  # fmt: skip
         if linked is not None:
-            target = path.resolve()
-            if self._root is None or not target.is_relative_to(self._root):
+            target = None if self._root is None else _resolved(path, self.model_file)
+            if self._root is None or target is None or not target.is_relative_to(self._root):
                 raise ExternalDataError(
                     f"external data file {location!r} is a symbolic link",
                     file=self.model_file,
@@ -193,6 +216,13 @@ class ExternalFiles:
         for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
             flags |= getattr(os, name, 0)
         return os.open(path, flags)
+
+
+def _resolved(path: Path, model_file: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # Python 3.11 raises RuntimeError for a loop
+        raise ExternalDataError(f"{path} cannot be resolved: {error}", file=model_file) from error
 
 
 def _safe_parts(location: str, model_file: Path) -> list[str]:

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
-from onnx import ModelProto, TensorProto
+from onnx import FunctionProto, GraphProto, ModelProto, TensorProto
 
 from graphopt.errors import FileError, GraphoptError, ModelError
 from graphopt.model.carrier import Model, Source
@@ -81,6 +81,7 @@ def _parse(content: bytes, path: Path | None) -> ModelProto:
             hint="check that the download or copy is complete",
         ) from error
     _check_header(proto, path)
+    _check_names(proto, path)
     return proto
 
 
@@ -98,6 +99,32 @@ def _check_header(proto: ModelProto, path: Path | None) -> None:
             file=path,
             hint="check that the download or copy is complete",
         )
+
+
+def _check_names(proto: ModelProto, path: Path | None) -> None:
+    """Names must be text: where protobuf could not decode one it hands out bytes."""
+    graphs: list[GraphProto | FunctionProto] = [proto.graph, *proto.functions]
+    while graphs:
+        graph = graphs.pop()
+        names: list[object] = []
+        if isinstance(graph, GraphProto):
+            names += [tensor.name for tensor in graph.initializer]
+            names += [info.name for info in [*graph.input, *graph.output, *graph.value_info]]
+        else:
+            names += [graph.name, graph.domain, *graph.input, *graph.output]
+        for node in graph.node:
+            names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+            for attribute in node.attribute:
+                names += [attribute.name, attribute.ref_attr_name]
+                graphs += [attribute.g] if attribute.HasField("g") else []
+                graphs += attribute.graphs
+        wrong = next((name for name in names if isinstance(name, bytes)), None)
+        if wrong is not None:
+            raise ModelError(
+                f"is damaged: the name {wrong[:40]!r} is not UTF-8",
+                file=path,
+                hint="check that the download or copy is complete",
+            )
 
 
 def _check_tensors(model: Model) -> None:

@@ -23,7 +23,7 @@ from onnx import ModelProto, TensorProto
 from graphopt.errors import FileError, GraphoptError
 from graphopt.model.carrier import Model
 from graphopt.model.load import PROTOBUF_LIMIT, load_model
-from graphopt.model.tensors import model_tensors
+from graphopt.model.tensors import data_locations, model_tensors
 
 _PAGE = 4096
 _LARGE = 1 << 16
@@ -56,15 +56,28 @@ def save_model(model: Model, path: str | Path, options: SaveOptions | None = Non
     """
     options = options or SaveOptions()
     target = Path(path)
-    target = target.resolve() if target.is_symlink() else target
-    if target.is_dir():
-        raise FileError("is a folder", file=target, hint="name the output file")
     try:
+        target = target.resolve() if target.is_symlink() else target
+        _check_target(model, target)
         _remove_stale(target)
         _commit(model, target, options)
-    except OSError as error:
-        raise FileError(f"cannot be written: {error.strerror or error}", file=target) from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
+        reason = getattr(error, "strerror", None) or error
+        raise FileError(f"cannot be written: {reason}", file=target) from error
     return target
+
+
+def _check_target(model: Model, target: Path) -> None:
+    if target.is_dir():
+        raise FileError("is a folder", file=target, hint="name the output file")
+    if target.exists() and not target.is_file():
+        raise FileError("is not a regular file", file=target)
+    if model.files is None or not target.exists():
+        return
+    for location in sorted(data_locations(model.proto)):
+        data = model.files.folder / location
+        if data.exists() and data.samefile(target):
+            raise FileError("is the model's own external data", file=target)
 
 
 def _commit(model: Model, target: Path, options: SaveOptions) -> None:
@@ -98,9 +111,8 @@ def _commit(model: Model, target: Path, options: SaveOptions) -> None:
 def _external_tensors(model: Model, options: SaveOptions) -> set[int]:
     """Indices, in the order of model_tensors, of the tensors that go to the data file."""
     threshold = options.external_threshold
-    if threshold is None:
-        too_large = model.proto.ByteSize() > PROTOBUF_LIMIT - _LARGE
-        threshold = _LARGE if model.has_external_data or too_large else None
+    if threshold is None and model.proto.ByteSize() > PROTOBUF_LIMIT - _LARGE:
+        threshold = _LARGE
     chosen = set()
     for index, proto in enumerate(model_tensors(model.proto)):
         if proto.data_location == TensorProto.EXTERNAL or (
@@ -144,6 +156,8 @@ def _write_data(
     options.on_step("rename data")
     final = target.parent / name
     existed = final.exists()
+    if target.exists():
+        temporary.chmod(target.stat().st_mode & 0o666)
     temporary.replace(final)
     if not existed:
         cleanup.callback(_unlink, final)
@@ -179,13 +193,7 @@ def _own_data_files(target: Path) -> set[str]:
         proto = load_model(target).proto
     except GraphoptError:
         return set()
-    locations = {
-        entry.value
-        for tensor in model_tensors(proto)
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    return {name for name in locations if pattern.fullmatch(name)}
+    return {name for name in data_locations(proto) if pattern.fullmatch(name)}
 
 
 def _temporary(target: Path, suffix: str = "") -> Path:

@@ -23,6 +23,10 @@ _SUB_BYTE_BITS: dict[int, int] = {
     TensorProto.UINT2: 2,
     TensorProto.INT2: 2,
 }
+# Of newer ONNX versions than the oldest that graphopt runs with.
+_SUB_BYTE_BITS.update(
+    {number: 6 for name, number in TensorProto.DataType.items() if name.startswith("FLOAT6")}
+)
 
 _CACHE_LIMIT = 1 << 16
 
@@ -230,6 +234,8 @@ def tensor_from_array(array: Array, name: str) -> TensorProto:
         for item in array.reshape(-1).tolist():
             tensor.string_data.append(item if isinstance(item, bytes) else str(item).encode())
         return tensor
+    if array.dtype.byteorder == ">":
+        array = array.astype(array.dtype.newbyteorder("="))
     element_type(array.dtype)
     # ascontiguousarray would lift a scalar to one dimension.
     return numpy_helper.from_array(np.asarray(array, order="C"), name)

@@ -17,6 +17,16 @@ def model_tensors(model: ModelProto) -> Iterator[TensorProto]:
         yield from graph_tensors(training.algorithm)
 
 
+def data_locations(model: ModelProto) -> set[str]:
+    """The external data files that a model names, as it names them."""
+    return {
+        entry.value
+        for tensor in model_tensors(model)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+
+
 def graph_tensors(graph: GraphProto) -> Iterator[TensorProto]:
     """Yield each TensorProto of a graph and of the bodies inside it."""
     yield from graph.initializer

@@ -17,7 +17,12 @@ SUFFIXES = (".json", ".md")
 
 def to_json(report: Report) -> str:
     """The report as JSON; infinities, which JSON lacks, become strings."""
-    return json.dumps(_finite(report.to_dict()), indent=2, ensure_ascii=False) + "\n"
+    return json_text(report.to_dict())
+
+
+def json_text(data: Any) -> str:
+    """Plain data as JSON, infinities as strings."""
+    return json.dumps(_finite(data), indent=2, ensure_ascii=False) + "\n"
 
 
 def write_report(report: Report, path: Path) -> None:

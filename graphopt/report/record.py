@@ -149,6 +149,7 @@ class StageReport:
     Attributes:
         rounds: Rounds run; the last one of a fixed point made no edit.
         fixed_point: False when the round limit stopped it.
+        taken_back: Why none of its rewrites stands, when the whole stage had to be taken back.
     """
 
     rounds: int
@@ -156,6 +157,7 @@ class StageReport:
     passes: tuple[PassResult, ...]
     verification: Verification
     left_out: tuple[LeftOut, ...] = ()
+    taken_back: str = ""
 
 
 @dataclass(frozen=True, slots=True)

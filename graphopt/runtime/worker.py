@@ -15,6 +15,9 @@ import numpy as np
 
 from graphopt.runtime import wire
 
+_PACKED = frozenset({21, 22, 23, 25, 26})
+"""UINT4, INT4, FLOAT4E2M1, UINT2, INT2: an OrtValue would read the unpacked bytes as packed."""
+
 MAX_RESULT_BYTES = 1 << 30
 """One run's outputs above this are refused, not sent."""
 
@@ -55,7 +58,9 @@ class _Sessions:
 
 
 def _run(session: Any, names: list[str], arrays: dict[str, Any]) -> wire.Message:
-    results = session.run(names, {name: _feed(value) for name, value in arrays.items()})
+    if hasattr(session, "get_providers"):
+        arrays = {name: _feed(value) for name, value in arrays.items()}
+    results = session.run(names, arrays)
     if sum(map(_nbytes, results)) > MAX_RESULT_BYTES:
         raise ValueError(f"results exceed {MAX_RESULT_BYTES >> 20} MiB")
     return {}, dict(zip(names, results, strict=True))
@@ -112,6 +117,8 @@ def _feed(value: Any) -> Any:
     from onnx import helper
 
     elem = int(helper.np_dtype_to_tensor_dtype(value.dtype))
+    if elem in _PACKED:
+        raise ValueError(f"ONNX Runtime cannot be fed {value.dtype} from Python")
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(value, elem)
 
 

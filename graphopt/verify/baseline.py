@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from graphopt.contract import GraphView
+from graphopt.contract import Array, GraphView
 from graphopt.errors import DataError, RuntimeFailure
 from graphopt.model import Model
 from graphopt.model.tensor import is_floating
@@ -24,7 +24,7 @@ from graphopt.verify.inputs import (
     make_feeds,
     size_plans,
 )
-from graphopt.verify.numeric import NOISE, Outputs, difference
+from graphopt.verify.numeric import NOISE, Outputs, difference, resolution
 
 INPUT_SETS = 3
 _SEARCH_SECONDS = 60.0
@@ -70,6 +70,8 @@ def establish(
     Raises:
         DataError: The user's own data does not run.
     """
+    if data is not None and not data:
+        raise DataError("the data holds no input set", file=model.path)
     specs = input_specs(model.proto, graph)
     reasons = []
     for backend in _BACKENDS:
@@ -97,11 +99,17 @@ def establish(
 def perturbed(feeds: Feeds) -> Feeds:
     """The same inputs with floating-point values changed by NOISE."""
     return {
-        name: (value * np.asarray(1 + NOISE, value.dtype)).astype(value.dtype)
+        name: _nudged(value)
         if isinstance(value, np.ndarray) and is_floating(value.dtype)
         else value
         for name, value in feeds.items()
     }
+
+
+def _nudged(value: Array) -> Array:
+    """A float array changed by NOISE, or by one step where the type is coarser."""
+    factor = 1 + max(NOISE, resolution(value.dtype))
+    return np.asarray((value.astype(np.float64) * factor).astype(value.dtype))
 
 
 Collected = tuple[tuple[Feeds, ...], tuple[Outputs, ...]]

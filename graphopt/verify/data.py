@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from zipfile import BadZipFile
@@ -11,6 +12,10 @@ import numpy as np
 from graphopt.errors import DataError
 from graphopt.verify.inputs import Feeds, InputSpec
 
+_UNREADABLE = (
+    OSError, ValueError, BadZipFile, EOFError, zlib.error, KeyError, NotImplementedError,
+    RuntimeError,
+)  # fmt: skip
 MAX_SETS = 64
 """Input sets read from a folder; verification needs few."""
 
@@ -46,7 +51,7 @@ def _arrays(file: Path, specs: Sequence[InputSpec]) -> Feeds:
     try:
         # Arrays of Python objects would be unpickled, and pickles run code.
         loaded = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, BadZipFile, EOFError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"cannot be read as .npz or .npy: {error}", file=file) from error
     if isinstance(loaded, np.ndarray):
         if len(specs) != 1:
@@ -59,9 +64,13 @@ def _arrays(file: Path, specs: Sequence[InputSpec]) -> Feeds:
         return {specs[0].name: loaded}
     with loaded:
         try:
-            return {name: loaded[name] for name in loaded.files}
-        except (OSError, ValueError, BadZipFile, EOFError) as error:
+            arrays = {name: loaded[name] for name in loaded.files}
+        except _UNREADABLE as error:
             raise DataError(f"cannot be read: {error}", file=file) from error
+    odd = next((name for name, array in arrays.items() if not isinstance(array, np.ndarray)), None)
+    if odd is not None:
+        raise DataError(f"{odd!r} in it is no array", file=file)
+    return arrays
 
 
 def _checked(feeds: Feeds, specs: Sequence[InputSpec], file: Path) -> Feeds:
@@ -75,6 +84,8 @@ def _checked(feeds: Feeds, specs: Sequence[InputSpec], file: Path) -> Feeds:
         if name not in feeds:
             raise DataError(f"input {name!r} is missing", file=file)
         array = feeds[name]
+        if spec.dtype is not None and spec.dtype.kind == "O" and array.dtype.kind in "US":
+            array = feeds[name] = array.astype(str).astype(object)
         if spec.dtype is not None and array.dtype != spec.dtype:
             raise DataError(f"{name!r} is {array.dtype}, the model takes {spec.dtype}", file=file)
         if spec.shape is not None and not _fits(array.shape, spec.shape):

@@ -110,9 +110,9 @@ def _integer_hints(value: ValueView) -> tuple[int | None, tuple[int, ...]]:
             node = use.node
             first = node.inputs[0]
             if node.op_type == "Gather" and use.index == 1 and first is not None:
-                axis = int(node.attribute("axis", 0))
-                if first.shape and isinstance(first.shape[axis], int):
-                    bounds.append(int(first.shape[axis]))  # type: ignore[arg-type]
+                axis, dims = node.attribute("axis", 0), first.shape or ()
+                size = dims[axis] if isinstance(axis, int) and 0 <= axis < len(dims) else None
+                bounds += [size] if isinstance(size, int) else []
             elif (node.op_type, use.index) in _SIZES:
                 bounds.append(_SMALL)
             elif node.op_type == "Equal":
@@ -189,16 +189,30 @@ def make_feeds(
     """
     rng = np.random.default_rng(seed)
     feeds: Feeds = {}
-    symbols: dict[str, int] = {}
+    shapes = shapes or {}
+    symbols = _stated_symbols(specs, shapes)
     for spec in specs:
         if spec.dtype is None:
             return None
-        shape = (shapes or {}).get(spec.name) or _shape(spec, plan, symbols)
+        shape = shapes[spec.name] if spec.name in shapes else _shape(spec, plan, symbols)
         if math.prod(shape) > 1 << 28:
             return None
         array = _values(spec, shape, rng, seed, pick)
         feeds[spec.name] = [array, array.copy()] if spec.is_sequence else array
     return feeds
+
+
+def _stated_symbols(
+    specs: list[InputSpec], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, int]:
+    """Sizes of symbols in the shapes that the user states; they hold for every input."""
+    return {
+        dim: size
+        for spec in specs
+        if spec.shape is not None
+        for dim, size in zip(spec.shape, shapes.get(spec.name, ()), strict=False)
+        if isinstance(dim, str)
+    }
 
 
 def _shape(spec: InputSpec, plan: SizePlan, symbols: dict[str, int]) -> tuple[int, ...]:

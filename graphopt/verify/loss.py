@@ -13,22 +13,37 @@ from graphopt.report import Loss
 from graphopt.verify.numeric import Outputs, difference
 
 
+class LossUndefined(Exception):
+    """An output that cannot be compared: another shape or dtype, or finite in one of them only."""
+
+    def __init__(self, output: str, reason: str) -> None:
+        super().__init__(f"output {output!r}: {reason}")
+        self.output = output
+        self.reason = reason
+
+
 def measure_loss(level: str, references: Sequence[Outputs], results: Sequence[Outputs]) -> Loss:
     """Measure how far results are from references, one mapping of outputs per input set.
 
+    Outputs that are no floating-point numbers (labels, indices) count towards top-1 agreement.
+
     Raises:
-        ValueError: An output changed its shape or dtype, or is finite in one of them only.
+        LossUndefined: An output changed its shape or dtype, or is finite in one of them only.
     """
     signal = noise = max_rel = 0.0
     rows = agreeing = 0
     for reference, result in zip(references, results, strict=True):
         for name, a in reference.items():
             found = difference(a, result.get(name))
-            if found.mismatch:
-                raise ValueError(f"output {name!r}: {found.mismatch}")
-            max_rel = max(max_rel, found.max_rel)
-            if not isinstance(a, np.ndarray) or not is_floating(a.dtype):
+            if found.mismatch and not found.discrete:
+                raise LossUndefined(name, found.mismatch)
+            if not isinstance(a, np.ndarray):
                 continue
+            if not is_floating(a.dtype):
+                rows += a.size
+                agreeing += int((a == np.asarray(result[name])).sum())
+                continue
+            max_rel = max(max_rel, found.max_rel)
             x, y = a.astype(np.float64), result[name].astype(np.float64)
             finite = np.isfinite(x)
             signal += float((x[finite] ** 2).sum())

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from graphopt.contract import Array
@@ -36,13 +37,15 @@ class Difference:
         mismatch: Why the two cannot be compared (type, shape, NaN in one only), else empty.
         max_abs: Largest absolute difference.
         scale: Largest finite magnitude in the reference.
-        equal: True when every bit agrees (NaN equals NaN).
+        equal: True when every bit agrees (any NaN equals any NaN).
+        discrete: The mismatch is one of values that have no distance: integers, bools, strings.
     """
 
     mismatch: str = ""
     max_abs: float = 0.0
     scale: float = 0.0
     equal: bool = True
+    discrete: bool = False
 
     @property
     def max_rel(self) -> float:
@@ -65,7 +68,7 @@ def difference(reference: Any, result: Any) -> Difference:
         return Difference(f"shape {a.shape} became {b.shape}", equal=False)
     if not is_floating(a.dtype) and a.dtype.kind != "c":
         same = bool((a == b).all())
-        return Difference("" if same else "values differ", equal=same)
+        return Difference("" if same else "values differ", equal=same, discrete=not same)
     return _floats(a, b)
 
 
@@ -92,7 +95,9 @@ def _floats(a: Array, b: Array) -> Difference:
         return Difference()
     max_abs = float(np.abs(x[finite] - y[finite]).max())
     scale = float(np.abs(x[finite]).max())
-    return Difference("", max_abs, scale, equal=max_abs == 0.0)
+    # 0.0 and -0.0 are equal numbers and different bits.
+    signs = bool((np.signbit(x.real[finite]) == np.signbit(y.real[finite])).all())
+    return Difference("", max_abs, scale, equal=bool((x[finite] == y[finite]).all()) and signs)
 
 
 def compare_outputs(
@@ -133,12 +138,14 @@ def _check(
         return Check(name, "failed", wrong.mismatch)
     worst = max(differences, key=lambda d: d.max_rel)
     tolerance, cap = _bounds(references[0][name])
+    status, detail = "ok", ""
     if exact:
         tolerance = cap = 0.0
-    status, detail = "ok", ""
-    if worst.max_rel > tolerance:
+        if not all(d.equal for d in differences):
+            status, detail = "failed", f"bits differ, by {worst.max_rel:.3g} of its largest value"
+    elif worst.max_rel > tolerance:
         floor = _NOISE_FACTOR * _noise(name, references, noise)
-        if worst.max_rel > floor or exact:
+        if worst.max_rel > floor:
             status, detail = "failed", f"differs by {worst.max_rel:.3g} of its largest value"
         elif worst.max_rel > cap:
             status = "not verified"
@@ -152,8 +159,18 @@ def _bounds(sample: Any) -> tuple[float, float]:
         is_floating(array.dtype) or array.dtype.kind == "c"
     ):
         return 0.0, 0.0
-    size = array.dtype.itemsize // (2 if array.dtype.kind == "c" else 1)
-    return _TOLERANCE[size], _CAP[size]
+    if array.dtype.kind == "c":
+        size = array.dtype.itemsize // 2
+        return _TOLERANCE[size], _CAP[size]
+    # Narrow types: one unit in the last place may flip whatever the mathematics.
+    last_place = 2 * resolution(array.dtype)
+    size = array.dtype.itemsize
+    return max(_TOLERANCE[size], last_place), max(_CAP[size], 2 * last_place)
+
+
+def resolution(dtype: np.dtype[Any]) -> float:
+    """Distance from 1 to the next number of a floating-point type."""
+    return float(ml_dtypes.finfo(dtype).eps)  # type: ignore[no-untyped-call]
 
 
 def _noise(name: str, references: Sequence[Outputs], noise: Sequence[Outputs]) -> float:
@@ -165,8 +182,6 @@ def _varies(values: Sequence[Any]) -> bool:
     """False for an output that is the same constant, or has no finite value, on every input."""
     arrays = [v for v in values if isinstance(v, np.ndarray)]
     if len(arrays) != len(values) or not arrays:
-        return True
-    if arrays[0].dtype.kind == "O":
         return True
     if is_floating(arrays[0].dtype) and not any(
         np.isfinite(array.astype(np.float64)).any() for array in arrays
@@ -180,4 +195,9 @@ def _varies(values: Sequence[Any]) -> bool:
     first = filled[0].reshape(-1)[0]
     if all((array == first).all() for array in filled):
         return False
-    return not all(np.array_equal(arrays[0], other, equal_nan=True) for other in arrays[1:])
+    same = (_same(arrays[0], other) for other in arrays[1:])
+    return not all(same)
+
+
+def _same(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and not difference(a, b).mismatch and difference(a, b).max_abs == 0

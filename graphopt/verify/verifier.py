@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from graphopt.contract import Effect, GraphView
-from graphopt.errors import GraphoptError, RuntimeFailure
+from graphopt.errors import RuntimeFailure
 from graphopt.model import Model, save_model
 from graphopt.report import Check, Loss, Verification
 from graphopt.report.record import Status
@@ -18,7 +18,7 @@ from graphopt.runtime.isolated import Backend
 from graphopt.verify.baseline import Baseline, Unusable, establish, perturbed
 from graphopt.verify.inputs import Feeds
 from graphopt.verify.intermediates import surviving_values, with_outputs
-from graphopt.verify.loss import measure_loss
+from graphopt.verify.loss import LossUndefined, measure_loss
 from graphopt.verify.numeric import CONSTANT, Outputs, compare_outputs
 from graphopt.verify.structure import check_structure
 
@@ -111,9 +111,10 @@ class Verifier:
                 losses = self._losses(path, baseline)
             else:
                 rows += self._numbers(candidate, path, baseline, exact=bound is Effect.IDENTICAL)
-        except (RuntimeFailure, ValueError) as error:
-            text = error.message if isinstance(error, GraphoptError) else str(error)
-            rows.append(Check("runs", "failed", text.splitlines()[0][:300]))
+        except RuntimeFailure as error:
+            rows.append(Check("runs", "failed", error.message[:300]))
+        except LossUndefined as error:
+            rows.append(Check(error.output, "failed", error.reason))
         return Verification(
             _worst(rows), baseline.backend, len(baseline.feeds), self._options.data is None,
             tuple(rows), losses,
