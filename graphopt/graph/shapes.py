@@ -11,7 +11,7 @@ from typing import Any
 
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto, helper
-from onnx.shape_inference import InferenceError, infer_node_outputs, infer_shapes
+from onnx.shape_inference import InferenceError, infer_node_outputs
 
 from graphopt.contract import Dim
 from graphopt.graph.elements import Node, Scope, Tensor, ValueType, Weight
@@ -19,6 +19,7 @@ from graphopt.graph.program import Program
 from graphopt.graph.skeleton import KEPT_BYTES, skeleton
 from graphopt.graph.views import constant_node_data
 from graphopt.model.tensor import element_type, numpy_dtype
+from graphopt.runtime.inference import infer
 
 _FAILURES = (InferenceError, RuntimeError, ValueError, TypeError, KeyError, IndexError)
 
@@ -30,12 +31,12 @@ def annotate(program: Program, proto: ModelProto) -> None:
         program: The graph.
         proto: The same graph as a message.
     """
-    inferred = _infer(skeleton(proto, declared=False))
+    inferred = infer(skeleton(proto, declared=False))
     conflicts: list[str] = []
     _adopt(program.main, inferred.graph, proto.graph, conflicts)
     if _fill(inferred.graph, proto.graph):
         # What a declaration opened up lets inference go on behind it.
-        again = _infer(inferred)
+        again = infer(inferred)
         _adopt(program.main, again.graph, proto.graph, conflicts)
     program.shape_conflicts = sorted(set(conflicts))
 
@@ -47,7 +48,7 @@ def infer_bound(proto: ModelProto, shapes: dict[str, tuple[int, ...]]) -> ModelP
         if info.name in shapes and info.type.HasField("tensor_type"):
             elem = info.type.tensor_type.elem_type
             info.CopyFrom(helper.make_tensor_value_info(info.name, elem, list(shapes[info.name])))
-    return _infer(bare)
+    return infer(bare)
 
 
 def bind_inputs(proto: ModelProto, shapes: dict[str, tuple[int, ...]]) -> dict[str, ValueType]:
@@ -71,13 +72,6 @@ def infer_outputs(node: Node) -> list[ValueType]:
     except (onnx.defs.SchemaError, onnx.checker.ValidationError, *_FAILURES):
         return unknown
     return [_value_type(found[v.name]) if v.name in found else ValueType() for v in node.outputs]
-
-
-def _infer(model: ModelProto) -> ModelProto:
-    try:
-        return infer_shapes(model, data_prop=True)
-    except _FAILURES:
-        return model
 
 
 def _adopt(

@@ -107,11 +107,12 @@ def _check_names(proto: ModelProto, path: Path | None) -> None:
     while graphs:
         graph = graphs.pop()
         names: list[object] = []
+        names.append(graph.name)
         if isinstance(graph, GraphProto):
             names += [tensor.name for tensor in graph.initializer]
             names += [info.name for info in [*graph.input, *graph.output, *graph.value_info]]
         else:
-            names += [graph.name, graph.domain, *graph.input, *graph.output]
+            names += [graph.domain, *graph.input, *graph.output]
         for node in graph.node:
             names += [node.name, node.op_type, node.domain, *node.input, *node.output]
             for attribute in node.attribute:

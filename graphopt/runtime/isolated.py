@@ -146,6 +146,22 @@ class IsolatedRuntime:
         }
         return self.ask(request, {_MODEL: np.frombuffer(model, np.uint8), **feeds}, "run")[1]
 
+    def ask_about(
+        self, action: str, model: bytes, options: Mapping[str, Any], timeout: float
+    ) -> bytes:
+        """Ask onnx itself about a model without running it: `infer` or `check`.
+
+        Returns:
+            The answer's model, serialised; empty for `check`.
+
+        Raises:
+            RuntimeFailure: What onnx finds wrong, or the process died or took too long.
+        """
+        request = {"action": action, **options}
+        arrays = {_MODEL: np.frombuffer(model, np.uint8)}
+        answer = self.ask(request, arrays, "run", timeout)[1].get(_MODEL)
+        return b"" if answer is None else bytes(answer.tobytes())  # type: ignore[union-attr]
+
     def ask(
         self,
         header: Mapping[str, Any],

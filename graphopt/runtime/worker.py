@@ -6,9 +6,11 @@ goes elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,6 +20,8 @@ from graphopt.runtime import wire
 _PACKED = frozenset({21, 22, 23, 25, 26})
 """UINT4, INT4, FLOAT4E2M1, UINT2, INT2: an OrtValue would read the unpacked bytes as packed."""
 
+INFERENCE_BYTES = 1 << 30
+"""Memory that shape inference may take on top of the process itself."""
 MAX_RESULT_BYTES = 1 << 30
 """One run's outputs above this are refused, not sent."""
 
@@ -122,6 +126,49 @@ def _feed(value: Any) -> Any:
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(value, elem)
 
 
+def _infer(header: dict[str, Any], arrays: dict[str, Any]) -> wire.Message:
+    import onnx
+
+    strict = header["strict"]
+    with _bounded_memory():
+        found = onnx.shape_inference.infer_shapes(
+            arrays[wire.MODEL].tobytes(),
+            check_type=strict,
+            strict_mode=strict,
+            data_prop=header["data_prop"],
+        )
+    if strict:
+        return {}, {}
+    return {}, {wire.MODEL: np.frombuffer(found.SerializeToString(), np.uint8)}
+
+
+def _check(header: dict[str, Any], arrays: dict[str, Any]) -> wire.Message:
+    import onnx
+
+    with _bounded_memory():
+        onnx.checker.check_model(arrays[wire.MODEL].tobytes())
+    return {}, {}
+
+
+@contextlib.contextmanager
+def _bounded_memory() -> Iterator[None]:
+    """Let inference have INFERENCE_BYTES more than the process has now."""
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError):  # neither Windows nor macOS tells
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = pages * os.sysconf("SC_PAGE_SIZE") + INFERENCE_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard < 0 else min(wanted, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer requests until the other end goes away."""
     sessions = _Sessions()
@@ -130,6 +177,8 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         "run": sessions.run,
         "run_once": sessions.run_once,
         "close": sessions.close,
+        "infer": _infer,
+        "check": _check,
     }
     while (message := wire.receive(requests)) is not None:
         header, arrays = message

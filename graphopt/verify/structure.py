@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import onnx
 from onnx import ModelProto, ValueInfoProto
-from onnx.shape_inference import InferenceError
 
 from graphopt.graph.skeleton import skeleton
 from graphopt.report import Check
+from graphopt.runtime.inference import checker_finding, inference_finding
 
 
 def signature_changes(before: ModelProto, after: ModelProto) -> list[str]:
@@ -37,33 +36,9 @@ def check_structure(before: ModelProto, after: ModelProto) -> list[Check]:
     """
     changes = signature_changes(before, after)
     rows = [Check("signature", "failed" if changes else "ok", "; ".join(changes))]
+    old_model, new_model = skeleton(before, declared=True), skeleton(after, declared=True)
     for name, found in (("checker", checker_finding), ("inference", inference_finding)):
-        new = found(after)
-        fresh = bool(new) and new != found(before)
+        new = found(new_model)
+        fresh = bool(new) and new != found(old_model)
         rows.append(Check(name, "failed" if fresh else "ok", new if fresh else ""))
     return rows
-
-
-def checker_finding(model: ModelProto) -> str:
-    """What onnx.checker says of a model, empty when nothing."""
-    try:
-        onnx.checker.check_model(skeleton(model, declared=True))
-    except (onnx.checker.ValidationError, ValueError, TypeError, RuntimeError) as error:
-        return _line(error)
-    return ""
-
-
-def inference_finding(model: ModelProto) -> str:
-    """What strict shape inference says of a model, empty when nothing."""
-    try:
-        onnx.shape_inference.infer_shapes(
-            skeleton(model, declared=True), check_type=True, strict_mode=True, data_prop=True
-        )
-    except (InferenceError, ValueError, TypeError, RuntimeError) as error:
-        return _line(error)
-    return ""
-
-
-def _line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text[:300] or type(error).__name__

@@ -1,0 +1,47 @@
+"""Shape inference and the checker, in the runtime process: both are native code on untrusted input.
+
+Data propagation keeps a symbol per element of every vector whose length is known, so that a file of
+200 bytes can ask for any amount of memory; the child stops at a limit, and inference goes on
+without it.
+"""
+
+from __future__ import annotations
+
+from onnx import ModelProto
+
+from graphopt.errors import RuntimeFailure
+from graphopt.runtime.isolated import shared_runtime
+
+_SECONDS = 60.0
+
+
+def infer(model: ModelProto) -> ModelProto:
+    """The model with inferred types; the model itself where inference fails altogether."""
+    content = model.SerializeToString()
+    for data_prop in (True, False):
+        try:
+            answer = shared_runtime().ask_about(
+                "infer", content, {"data_prop": data_prop, "strict": False}, _SECONDS
+            )
+        except RuntimeFailure:
+            continue
+        return ModelProto.FromString(answer)  # type: ignore[no-any-return, unused-ignore]
+    return model
+
+
+def checker_finding(model: ModelProto) -> str:
+    """What onnx.checker says of a (weightless) model, empty when nothing."""
+    return _finding("check", model, {})
+
+
+def inference_finding(model: ModelProto) -> str:
+    """What strict shape inference says of a (weightless) model, empty when nothing."""
+    return _finding("infer", model, {"data_prop": True, "strict": True})
+
+
+def _finding(action: str, model: ModelProto, options: dict[str, bool]) -> str:
+    try:
+        shared_runtime().ask_about(action, model.SerializeToString(), options, _SECONDS)
+    except RuntimeFailure as error:
+        return error.message[:300]
+    return ""
