@@ -81,6 +81,8 @@ def optimize(
     """
     if seed < 0:
         raise UsageError(f"seed {seed} is negative")
+    if target not in ("cpu", "cuda"):
+        raise UsageError(f"unknown target {target!r}", hint="one of: cpu, cuda")
     options = OptimizeOptions(
         seed=seed,
         data=data,

@@ -174,6 +174,10 @@ class NodeView(Protocol):
         """One attribute's value, or `default` where the node does not carry it."""
         ...
 
+    def to_proto(self) -> Any:
+        """A copy as onnx.NodeProto, its bodies as they were read."""
+        ...
+
     def label(self) -> str:
         """How reports and errors name it: `OpType name` or `OpType -> first output`."""
         ...

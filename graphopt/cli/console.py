@@ -22,38 +22,42 @@ def guarded(command: click.Command, arguments: list[str] | None = None) -> int:
         arguments: Its arguments; those of the process when None.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    verbose = any(a in ("-v", "--verbose") for a in given)
     try:
         code = command.main(args=given, prog_name="graphopt", standalone_mode=False)
         return int(code) if isinstance(code, int) else ExitCode.DONE
-    except GraphoptError as error:
-        _say(f"error: {error}", f"hint: {error.hint}" if error.hint else "")
-        result = int(error.exit_code)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return ExitCode.USAGE
-    except click.ClickException as error:
-        _say(f"error: {' '.join(error.format_message().split())}", "")
-        result = ExitCode.USAGE
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted", "")
+        _say("interrupted")
         return ExitCode.INTERRUPTED
-    except MemoryError:
-        _say("error: out of memory", "")
-        result = ExitCode.BAD_FILE
-    except BrokenPipeError:
+    except SystemExit:
+        # click ends so when the reader of a pipe went away, which is no failure of ours.
         return ExitCode.DONE
     except Exception as error:
-        _say(
-            f"internal error: {type(error).__name__}: {' '.join(str(error).split())}",
-            "hint: this is a defect of graphopt; run again with -v and report what it prints",
-        )
-        result = ExitCode.CHECK_FAILED
-    if verbose:
-        traceback.print_exc()
-    return result
+        if any(a in ("-v", "--verbose") for a in given):
+            traceback.print_exception(error)
+        return _explained(error)
+
+
+def _explained(error: Exception) -> int:
+    """Say what went wrong in one line, two with a hint; give the exit code."""
+    if isinstance(error, GraphoptError):
+        _say(f"error: {error}", f"hint: {error.hint}" if error.hint else "")
+        return int(error.exit_code)
+    if isinstance(error, click.ClickException):
+        _say(f"error: {' '.join(error.format_message().split())}")
+        return ExitCode.USAGE
+    if isinstance(error, MemoryError):
+        _say("error: out of memory")
+        return ExitCode.BAD_FILE
+    _say(
+        f"internal error: {type(error).__name__}: {' '.join(str(error).split())}",
+        "hint: this is a defect of graphopt; run again with -v and report what it prints",
+    )
+    return ExitCode.CHECK_FAILED
 
 
 def _say(*lines: str) -> None:
@@ -82,7 +86,7 @@ def show(renderable: object) -> None:
     from rich.console import Console
 
     if sys.stdout.isatty():
-        Console(highlight=False).print(renderable)
+        Console(highlight=False, markup=False, emoji=False).print(renderable)
     else:
         from graphopt.report.text import plain
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -95,6 +96,8 @@ def command(**options: Any) -> int:
     and the exit code is 1, unless --allow-unverified.
     """
     request = Request(**options)
+    if math.isnan(request.verify_limit):
+        raise UsageError("--verify-limit is not a number")
     output = _output(request)
     _check_reports(request)
     with progress_shown(quiet=request.quiet, verbose=request.verbose) as progress:

@@ -137,7 +137,7 @@ class Walk:
         editor = GraphEditor(self.program, transaction)
         try:
             rewrite(editor)
-            problem = broken(editor.touched)
+            problem = broken(editor.touched, self.program.function_ids)
         except EditRefused as error:
             problem = str(error)
         except GraphoptError:

@@ -47,6 +47,8 @@ def encode(name: str, value: Any) -> AttributeProto:
     if isinstance(value, np.ndarray):
         array: Array = value
         return AttributeProto(name=name, type=AttributeProto.TENSOR, t=tensor_from_array(array, ""))
+    if isinstance(value, dict | set | frozenset):
+        raise EditRefused(f"attribute {name!r} cannot hold {value!r}")
     try:
         return helper.make_attribute(name, value)
     except (TypeError, ValueError) as error:

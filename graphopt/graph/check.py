@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import onnx
+from onnx.defs import OpSchema
 
 from graphopt.graph.elements import Node, Scope, Tensor, Weight
 
 
-def broken(nodes: Iterable[Node]) -> str:
+def broken(nodes: Iterable[Node], functions: frozenset[tuple[str, str]] = frozenset()) -> str:
     """Say what is wrong with the nodes an edit touched; empty when nothing is.
 
     Every input must be defined and visible, the number of inputs and outputs and the attributes
     must be what the operator's schema at this opset allows.
+
+    Args:
+        nodes: The nodes.
+        functions: (domain, name) of the model's local functions, whose calls have no schema.
     """
     for node in nodes:
         if node not in node.scope.nodes:
             continue
-        problem = _links(node) or _schema(node) or _cycle(node)
+        problem = _links(node) or _cycle(node)
+        if not problem and (node.domain, node.op) not in functions:
+            problem = _schema(node)
         if problem:
             return f"{node.op} {node.name}: {problem}"
     return ""
@@ -78,6 +85,15 @@ def _schema(node: Node) -> str:
         return f"{len(node.inputs)} inputs"
     if not schema.min_output <= len(node.outputs) <= schema.max_output:
         return f"{len(node.outputs)} outputs"
+    for index, value in enumerate(node.inputs):
+        formal = schema.inputs[min(index, len(schema.inputs) - 1)]
+        if not value.name and formal.option == OpSchema.FormalParameterOption.Single:
+            return f"input {index} is required"
+    if node.proto is None:
+        needed = [name for name, spec in schema.attributes.items() if spec.required]
+        missing = [name for name in needed if name not in node.attrs]
+        if missing:
+            return f"attribute {missing[0]!r} is required"
     unknown = [name for name in node.attrs if name not in schema.attributes]
     if unknown and node.proto is None:
         return f"no attribute {unknown[0]!r} at this opset"

@@ -119,6 +119,8 @@ class GraphEditor:
     def remove(self, node: NodeView) -> None:
         """See contract.Editor.remove."""
         element = _node(node)
+        if element not in element.scope.nodes:
+            raise EditRefused("the node is not in the graph", node=node.label())
         for value in element.outputs:
             if value.name and (value.outputs or value.output_of):
                 raise EditRefused(f"{value.name!r} is still read", node=node.label())
@@ -203,6 +205,7 @@ class GraphEditor:
         for scope in body.nested():
             for node in scope.ordered():
                 # Not touched: the node goes away with its body, nobody checks it any more.
+                self.touched.pop(node, None)
                 self._apply(SetLinks(node, "inputs", list(node.inputs), []))
 
     def _link(self, node: Node, side: str, after: list[Tensor]) -> None:

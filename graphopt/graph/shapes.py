@@ -17,7 +17,7 @@ from graphopt.contract import Dim
 from graphopt.graph.elements import Node, Scope, Tensor, ValueType, Weight
 from graphopt.graph.program import Program
 from graphopt.graph.skeleton import KEPT_BYTES, skeleton
-from graphopt.graph.views import constant_node_data
+from graphopt.graph.views import constant_node_data, node_proto
 from graphopt.model.tensor import element_type, numpy_dtype
 from graphopt.runtime.inference import infer
 
@@ -64,7 +64,7 @@ def infer_outputs(node: Node) -> list[ValueType]:
         schema = onnx.defs.get_schema(node.op, version, node.domain)
         found = infer_node_outputs(
             schema,
-            _node_proto(node),
+            node_proto(node),
             {v.name: p for v in node.inputs if v.name and (p := _type_proto(v)) is not None},
             {v.name: t for v in node.inputs if v.name and (t := _small_tensor(v)) is not None},
             opset_imports=[helper.make_opsetid(d, n) for d, n in node.scope.opsets.items()],
@@ -177,11 +177,3 @@ def _small_tensor(value: Tensor) -> onnx.TensorProto | None:
     if data is None or data.is_external or data.nbytes > KEPT_BYTES:
         return None
     return data.proto
-
-
-def _node_proto(node: Node) -> NodeProto:
-    proto = NodeProto(op_type=node.op, domain=node.domain)
-    proto.input.extend(v.name for v in node.inputs)
-    proto.output.extend(v.name for v in node.outputs)
-    proto.attribute.extend(node.attrs.values())
-    return proto

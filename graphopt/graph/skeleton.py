@@ -6,6 +6,8 @@ ever concluded from a value that a caller may replace.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from onnx import (
     FunctionProto,
     GraphProto,
@@ -19,6 +21,8 @@ from onnx import (
 
 from graphopt.model.tensor import packed_bytes
 
+_SPARSE_CONSTANTS = 11
+"""Opset from which a Constant may be sparse."""
 KEPT_BYTES = 4096
 """Tensors up to this size stay: shape arithmetic reads them."""
 
@@ -33,59 +37,62 @@ def skeleton(model: ModelProto, *, declared: bool) -> ModelProto:
     result = ModelProto(ir_version=model.ir_version)
     result.opset_import.extend(model.opset_import)
     result.functions.extend(_function(f, declared=declared) for f in model.functions)
-    main = model.graph
-    lifted = _Lifted(main)
-    result.graph.CopyFrom(_graph(main, lifted, declared=declared))
-    present = {info.name for info in result.graph.input}
-    result.graph.input.extend(i for i in lifted.infos.values() if i.name not in present)
+    opset = next((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), 0)
+    result.graph.CopyFrom(_main(model.graph, opset, declared=declared))
     return result
 
 
-class _Lifted:
-    """Large tensors that became inputs of the main graph.
-
-    A body's tensor stays in its body where its name means something else outside.
-    """
-
-    def __init__(self, main: GraphProto) -> None:
-        self.infos: dict[str, ValueInfoProto] = {}
-        self._main = main
-        self._outer = _names(main)
-        self._homes: dict[str, GraphProto] = {}
-
-    def take(self, tensor: TensorProto, name: str, home: GraphProto) -> bool:
-        """Lift a tensor that `home` defines as `name`; False where the name is not free."""
-        known = self._homes.setdefault(name, home)
-        if known is not home or (home is not self._main and name in self._outer):
-            return False
-        self.infos[name] = helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims))
-        return True
+def _main(graph: GraphProto, opset: int, *, declared: bool) -> GraphProto:
+    """The main graph, its large tensors as further inputs."""
+    result = _graph(graph, declared=declared, keep=is_small, opset=opset)
+    present = {info.name for info in graph.input}
+    for tensor in graph.initializer:
+        if not is_small(tensor) and tensor.name not in present:
+            result.input.append(_typed(tensor.name, tensor.data_type, tensor.dims))
+    for sparse in graph.sparse_initializer:
+        result.input.append(_typed(sparse.values.name, sparse.values.data_type, sparse.dims))
+    for node in graph.node:
+        held = _large_constant(node)
+        if held is not None:
+            result.input.append(_typed(node.output[0], held.data_type, held.dims))
+    return result
 
 
-def _names(graph: GraphProto) -> set[str]:
-    defined = {name for node in graph.node for name in node.output}
-    defined |= {tensor.name for tensor in graph.initializer}
-    return defined | {info.name for info in graph.input}
+def _body(graph: GraphProto, opset: int, *, declared: bool) -> GraphProto:
+    """A body: it has no inputs to spare, so that its large tensors become empty sparse ones."""
+    stubs = opset >= _SPARSE_CONSTANTS
+
+    def keep(tensor: TensorProto) -> bool:
+        return is_small(tensor) or not stubs
+
+    result = _graph(graph, declared=declared, keep=keep, opset=opset)
+    large = [(tensor.name, tensor) for tensor in graph.initializer if not keep(tensor)]
+    for node in graph.node:
+        held = _large_constant(node)
+        if held is not None and stubs:
+            large.append((node.output[0], held))
+    nodes = [_sparse_constant(name, tensor.data_type, tensor.dims) for name, tensor in large]
+    for sparse in graph.sparse_initializer:
+        values = sparse.values
+        nodes.append(_sparse_constant(values.name, values.data_type, sparse.dims))
+    if nodes:
+        rest = list(result.node)
+        del result.node[:]
+        result.node.extend([*nodes, *rest])
+    return result
 
 
-def _graph(graph: GraphProto, lifted: _Lifted, *, declared: bool) -> GraphProto:
+def _graph(
+    graph: GraphProto, *, declared: bool, keep: Callable[[TensorProto], bool], opset: int
+) -> GraphProto:
     result = GraphProto(name=graph.name or "graph")
     result.input.extend(graph.input)
     inputs = {info.name for info in graph.input}
-    for tensor in graph.initializer:
-        if tensor.name in inputs:
-            continue
-        if is_small(tensor) or not lifted.take(tensor, tensor.name, graph):
-            result.initializer.append(tensor)
-    for sparse in graph.sparse_initializer:
-        info = helper.make_tensor_value_info(
-            sparse.values.name, sparse.values.data_type, list(sparse.dims)
-        )
-        lifted.infos.setdefault(info.name, info)
+    result.initializer.extend(t for t in graph.initializer if keep(t) and t.name not in inputs)
     for node in graph.node:
         held = _large_constant(node)
-        if held is None or not lifted.take(held, node.output[0], graph):
-            _append_node(result, node, lifted, declared=declared)
+        if held is None or keep(held):
+            _append_node(result, node, opset, declared=declared)
     if declared:
         result.output.extend(graph.output)
         result.value_info.extend(graph.value_info)
@@ -94,7 +101,7 @@ def _graph(graph: GraphProto, lifted: _Lifted, *, declared: bool) -> GraphProto:
     return result
 
 
-def _append_node(result: GraphProto, node: NodeProto, lifted: _Lifted, *, declared: bool) -> None:
+def _append_node(result: GraphProto, node: NodeProto, opset: int, *, declared: bool) -> None:
     if not any(a.HasField("g") for a in node.attribute):
         result.node.append(node)
         return
@@ -105,7 +112,7 @@ def _append_node(result: GraphProto, node: NodeProto, lifted: _Lifted, *, declar
     copy.output.extend(node.output)
     for attribute in node.attribute:
         if attribute.HasField("g"):
-            body = _graph(attribute.g, lifted, declared=declared)
+            body = _body(attribute.g, opset, declared=declared)
             copy.attribute.append(helper.make_attribute(attribute.name, body))
         else:
             copy.attribute.append(attribute)
@@ -120,21 +127,27 @@ def _function(function: FunctionProto, *, declared: bool) -> FunctionProto:
             getattr(result, field.name).extend(value)
         else:
             setattr(result, field.name, value)
-    result.node.extend(map(_sparse_stub, function.node))
+    result.node.extend(map(_small, function.node))
     return result
 
 
-def _sparse_stub(node: NodeProto) -> NodeProto:
-    """A function has no inputs to spare: its large constants become sparse ones without entries."""
-    tensor = _large_constant(node)
-    if tensor is None:
+def _small(node: NodeProto) -> NodeProto:
+    held = _large_constant(node)
+    if held is None:
         return node
-    empty = SparseTensorProto(dims=tensor.dims)
-    empty.values.CopyFrom(TensorProto(data_type=tensor.data_type, dims=[0]))
+    return _sparse_constant(node.output[0], held.data_type, held.dims)
+
+
+def _sparse_constant(name: str, elem_type: int, dims: Sequence[int]) -> NodeProto:
+    """A Constant of that type and shape, with no entries."""
+    empty = SparseTensorProto(dims=dims)
+    empty.values.CopyFrom(TensorProto(name=name, data_type=elem_type, dims=[0]))
     empty.indices.CopyFrom(TensorProto(data_type=TensorProto.INT64, dims=[0]))
-    stub = NodeProto(op_type="Constant", name=node.name, output=node.output)
-    stub.attribute.append(helper.make_attribute("sparse_value", empty))
-    return stub
+    return helper.make_node("Constant", [], [name], sparse_value=empty)
+
+
+def _typed(name: str, elem_type: int, dims: Sequence[int]) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, elem_type, list(dims))
 
 
 def _large_constant(node: NodeProto) -> TensorProto | None:

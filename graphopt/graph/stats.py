@@ -14,7 +14,7 @@ from graphopt.graph.macs import RULES, UNCOUNTED
 from graphopt.graph.shapes import graph_types, infer_bound
 from graphopt.model import Model
 from graphopt.model.carrier import STANDARD_DOMAINS
-from graphopt.model.tensor import is_floating
+from graphopt.model.tensor import element_type, is_floating, packed_bytes
 from graphopt.model.tensors import model_tensors
 from graphopt.report import ModelStats
 
@@ -189,7 +189,9 @@ def _reads(node: NodeProto) -> Iterator[str]:
 def _bytes(types: Types, name: str) -> int | None:
     shape = _known_shape(types, name)
     dtype = types[name].dtype if name in types else None
-    return None if shape is None or dtype is None else math.prod(shape) * dtype.itemsize
+    if shape is None or dtype is None or dtype.kind == "O":
+        return None
+    return packed_bytes(element_type(dtype), math.prod(shape))
 
 
 def _sparsity(model: Model) -> float | None:

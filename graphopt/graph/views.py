@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from onnx import NodeProto
 
 from graphopt.contract import Array, Dim, Skip, Use, ValueView
 from graphopt.graph.attributes import decode, is_plain
@@ -168,6 +169,9 @@ class NodeHandle:
             return default
         return decode(attribute, self.element.scope.model.files)
 
+    def to_proto(self) -> NodeProto:
+        return node_proto(self.element)
+
     def label(self) -> str:
         outputs = [v.name for v in self.element.outputs if v.name]
         if self.name:
@@ -235,6 +239,15 @@ def graph_view(element: Scope, program: Program) -> GraphHandle:
     if element.view is None:
         element.view = GraphHandle(element, program)
     return element.view  # type: ignore[no-any-return]
+
+
+def node_proto(node: Node) -> NodeProto:
+    """The node as it stands, as a message of its own."""
+    proto = NodeProto(op_type=node.op, domain=node.domain, name=node.name)
+    proto.input.extend(value.name for value in node.inputs)
+    proto.output.extend(value.name for value in node.outputs)
+    proto.attribute.extend(node.attrs.values())
+    return proto
 
 
 def constant_node_data(node: Node) -> TensorData | None:

@@ -22,7 +22,7 @@ def to_json(report: Report) -> str:
 
 def json_text(data: Any) -> str:
     """Plain data as JSON, infinities as strings."""
-    return json.dumps(_finite(data), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(_finite(data), indent=2) + "\n"
 
 
 def write_report(report: Report, path: Path) -> None:
@@ -36,7 +36,7 @@ def write_report(report: Report, path: Path) -> None:
     text = to_json(report) if path.suffix == ".json" else to_markdown(report)
     temporary = path.with_name(f".{path.name}.graphopt-{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -40,6 +40,11 @@ def to_markdown(report: Report) -> str:
     for row in verification.checks:
         error = "" if row.max_rel is None else f"{row.max_rel:.2e}"
         lines.append(f"| {_cell(row.what)} | {row.status} | {error} | {_cell(row.detail)} |")
+    for loss in verification.losses:
+        lines.append(
+            f"\nLoss, optimisations {loss.level}: {loss.snr_db:.1f} dB, "
+            f"top-1 agreement {number(loss.top1_agreement)}"
+        )
     if report.warnings:
         lines += ["", *(f"- warning: {line}" for line in report.warnings)]
     return "\n".join(lines) + "\n"

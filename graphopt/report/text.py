@@ -17,7 +17,9 @@ _STYLES = {"ok": "green", "verified": "green", "failed": "red"}
 def plain(renderable: RenderableType, width: int = 100) -> str:
     """Render to text without colours or box characters that a log would mangle."""
     stream = io.StringIO()
-    Console(file=stream, width=width, no_color=True, highlight=False).print(renderable)
+    Console(
+        file=stream, width=width, no_color=True, highlight=False, markup=False, emoji=False
+    ).print(renderable)
     return "".join(line.rstrip() + "\n" for line in stream.getvalue().splitlines())
 
 
@@ -60,8 +62,13 @@ def _sizes(before: ModelStats, after: ModelStats) -> Table:
     )
     for name, old, new in rows:
         ratio = f"{new / old:.3f}" if old and new is not None else ""
-        table.add_row(name, number(old), number(new), ratio)
+        _add_row(table, name, number(old), number(new), ratio)
     return table
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    """Add cells as plain text: names come from the model and may look like markup."""
+    table.add_row(*map(Text, cells))
 
 
 def number(value: float | None) -> str:
@@ -83,7 +90,7 @@ def _passes(stage: StageReport, *, verbose: bool) -> Table:
         text = "; ".join(f"{count} x {reason}" for reason, count in shown)
         if len(reasons) > len(shown):
             text += f"; {sum(count for _, count in reasons[len(shown) :])} more"
-        table.add_row(result.name, str(result.rewrites), f"{result.seconds:.2f}", text)
+        _add_row(table, result.name, str(result.rewrites), f"{result.seconds:.2f}", text)
     return table
 
 
@@ -129,5 +136,5 @@ def render_stats(stats: ModelStats, name: str) -> RenderableType:
         ("operators", ", ".join(f"{op} {count}" for op, count in stats.ops.items())),
     )
     for row in rows:
-        table.add_row(*row)
+        _add_row(table, *row)
     return Group(Text(name), table)

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from onnx import AttributeProto, ModelProto, NodeProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from graphopt.contract import Array, NodeView, Skip
-from graphopt.errors import RuntimeFailure
+from graphopt.errors import GraphoptError, RuntimeFailure
 from graphopt.model.tensor import element_type, tensor_from_array
 from graphopt.runtime.isolated import Backend, IsolatedRuntime
 
 _DIVISIONS = frozenset({"Div", "Mod"})
 _BACKENDS: tuple[Backend, ...] = ("onnxruntime", "reference")
+_EMBEDDED_BYTES = 4096
+"""Operands up to this size travel as initializers: inference then knows the result's size."""
 
 
 class NodeEvaluator:
     """Evaluates a node with ONNX Runtime's own kernels, else with onnx.reference.
+
+    The size of a result is inferred from the actual operands before anything is computed.
 
     Args:
         runtime: Where the kernels run.
@@ -33,28 +37,30 @@ class NodeEvaluator:
         refused = self._refuse(node, inputs)
         if refused:
             return refused
-        model = _one_node_model(node, inputs)
-        feeds = {i.name: a for i, a in zip(model.graph.input, _given(inputs), strict=True)}
+        try:
+            model, feeds = _one_node_model(node, inputs)
+        except (GraphoptError, ValueError, TypeError) as error:
+            return Skip(f"evaluation: {_line(str(error))}")
         names = [output.name for output in model.graph.output]
+        # ONNX Runtime cannot be fed numpy's missing types; onnx.reference has them all.
+        plain = all(a.dtype.isbuiltin == 1 or a.dtype.kind == "O" for a in feeds.values())
         failure = ""
-        # ONNX Runtime's Python interface lacks numpy's missing types, both ways.
-        plain = all(array.dtype.isbuiltin or array.dtype.kind == "O" for array in feeds.values())
-        plain &= all(v is None or v.dtype is None or v.dtype.isbuiltin for v in node.outputs)
         for backend in _BACKENDS if plain else _BACKENDS[1:]:
             try:
                 results = self._runtime.run_once(
-                    model.SerializeToString(), feeds, names, backend=backend
-                )
+                    model.SerializeToString(), feeds, names,
+                    backend=backend, max_bytes=self._max_bytes,
+                )  # fmt: skip
             except RuntimeFailure as error:
                 if error.kind in ("crash", "timeout"):
                     return Skip(f"evaluation: {error.message}")
-                failure = error.message
+                failure = failure or error.message
                 continue
             return self._accept([results[name] for name in names], node)
-        return Skip(f"evaluation: {failure.splitlines()[0][:120] if failure else 'failed'}")
+        return Skip(f"evaluation: {_line(failure)}")
 
     def _refuse(self, node: NodeView, inputs: Sequence[Array | None]) -> Skip | None:
-        if sum(array.nbytes for array in _given(inputs)) > self._max_bytes:
+        if sum(array.nbytes for array in inputs if array is not None) > self._max_bytes:
             return Skip("inputs too large to evaluate")
         if node.op_type in _DIVISIONS and len(inputs) == 2 and _traps(inputs[0], inputs[1]):
             return Skip("integer division that overflows or divides by zero")
@@ -73,10 +79,6 @@ class NodeEvaluator:
         return arrays
 
 
-def _given(inputs: Sequence[Array | None]) -> list[Array]:
-    return [array for array in inputs if array is not None]
-
-
 def _traps(dividend: Array | None, divisor: Array | None) -> bool:
     """Integer division by zero, or of the lowest integer by -1, kills the process."""
     if dividend is None or divisor is None or divisor.dtype.kind not in "iu":
@@ -88,34 +90,39 @@ def _traps(dividend: Array | None, divisor: Array | None) -> bool:
     return bool(dividend.min() == np.iinfo(dividend.dtype).min)
 
 
-def _one_node_model(node: NodeView, inputs: Sequence[Array | None]) -> ModelProto:
+def _one_node_model(
+    node: NodeView, inputs: Sequence[Array | None]
+) -> tuple[ModelProto, dict[str, Array]]:
+    """A model of that one node, and what to feed it; small operands are part of it."""
     names = [f"i{index}" if array is not None else "" for index, array in enumerate(inputs)]
     outputs = [f"o{index}" if value is not None else "" for index, value in enumerate(node.outputs)]
+    original: NodeProto = node.to_proto()
     proto = NodeProto(op_type=node.op_type, domain=node.domain, input=names, output=outputs)
-    for name, value in node.attributes.items():
-        if isinstance(value, np.ndarray):
-            proto.attribute.add(
-                name=name, type=AttributeProto.TENSOR, t=tensor_from_array(value, "")
-            )
+    for attribute in original.attribute:
+        copy = proto.attribute.add()
+        copy.CopyFrom(attribute)
+        if attribute.t.data_location == TensorProto.EXTERNAL:
+            copy.t.CopyFrom(tensor_from_array(node.attribute(attribute.name), ""))
+    feeds, stored, infos = {}, [], []
+    for name, array in zip(names, inputs, strict=True):
+        if array is None:
+            continue
+        if array.nbytes <= _EMBEDDED_BYTES:
+            stored.append(tensor_from_array(array, name))
         else:
-            proto.attribute.append(helper.make_attribute(name, value))
-    infos = [
-        helper.make_tensor_value_info(name, element_type(array.dtype), list(array.shape))
-        for name, array in zip(names, inputs, strict=True)
-        if array is not None
-    ]
-    results = []
-    for name, value in zip(outputs, node.outputs, strict=True):
-        if value is not None:
-            info = helper.make_empty_tensor_value_info(name)
-            dtype = value.dtype
-            if dtype is not None:
-                info.type.tensor_type.elem_type = element_type(dtype)
-            else:
-                info.ClearField("type")
-            results.append(info)
-    graph = helper.make_graph([proto], "node", infos, results)
+            feeds[name] = array
+            elem = element_type(array.dtype)
+            infos.append(helper.make_tensor_value_info(name, elem, list(array.shape)))
+    results = [helper.make_empty_tensor_value_info(name) for name in outputs if name]
+    for result in results:
+        result.ClearField("type")
+    graph = helper.make_graph([proto], "node", infos, results, stored)
     imports = [helper.make_opsetid(node.domain, node.graph.opset(node.domain))]
     if node.domain:
         imports.append(helper.make_opsetid("", node.graph.opset("")))
-    return helper.make_model(graph, opset_imports=imports, ir_version=10)
+    return helper.make_model(graph, opset_imports=imports, ir_version=10), feeds
+
+
+def _line(text: str) -> str:
+    lines = text.splitlines()
+    return lines[0][:120] if lines else "failed"

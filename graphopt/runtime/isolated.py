@@ -26,6 +26,10 @@ _BOOT = (
     "from graphopt.runtime.worker import main; main()"
 )
 
+# ONNX Runtime's builds report usage to their maker; models of others are nobody's business. Whoever
+# wants that sets these variables.
+_QUIET = {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}
+
 Level = Literal["off", "basic", "extended", "all"]
 Backend = Literal["onnxruntime", "reference"]
 _MODEL = wire.MODEL
@@ -79,10 +83,8 @@ class Opened:
             RuntimeFailure: The model failed on this input, crashed the process or took too long.
         """
         names = list(self.outputs if outputs is None else outputs)
-        if self.generation != self.runtime.generation:
-            raise RuntimeFailure("its process died", kind="crash")
         request = {"action": "run", "session": self.number, "outputs": names}
-        return self.runtime.ask(request, feeds, "run", timeout)[1]
+        return self.runtime.ask(request, feeds, "run", timeout, self.generation)[1]
 
     def close(self) -> None:
         """Free the model."""
@@ -130,8 +132,17 @@ class IsolatedRuntime:
         outputs: Sequence[str],
         *,
         backend: Backend = "onnxruntime",
+        max_bytes: int | None = None,
     ) -> dict[str, Any]:
         """Load a small model from memory, run it once, and forget it.
+
+        Args:
+            model: The model, serialised.
+            feeds: Input arrays by name.
+            outputs: Names wanted.
+            backend: What runs it.
+            max_bytes: Refuse to run when inference finds the outputs larger than so many bytes, or
+                cannot tell the size of one that is not bounded by the operands.
 
         Raises:
             RuntimeFailure: See `open` and `Opened.run`.
@@ -143,6 +154,7 @@ class IsolatedRuntime:
             "threads": 1,
             "backend": backend,
             "outputs": list(outputs),
+            "max_bytes": max_bytes,
         }
         return self.ask(request, {_MODEL: np.frombuffer(model, np.uint8), **feeds}, "run")[1]
 
@@ -168,6 +180,7 @@ class IsolatedRuntime:
         arrays: Mapping[str, Any],
         kind: str,
         timeout: float | None = None,
+        generation: int | None = None,
     ) -> wire.Message:
         """Send one request and wait for its answer.
 
@@ -176,6 +189,8 @@ class IsolatedRuntime:
         """
         with self._lock:
             process = self._started()
+            if generation is not None and generation != self.generation:
+                raise RuntimeFailure("its process died", kind="crash")
             assert process.stdin is not None
             assert process.stdout is not None
             expired = threading.Event()
@@ -219,6 +234,7 @@ class IsolatedRuntime:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                env={**_QUIET, **os.environ},
             )
         return self._process
 

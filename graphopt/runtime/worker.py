@@ -15,10 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from graphopt.runtime import wire
-
-_PACKED = frozenset({21, 22, 23, 25, 26})
-"""UINT4, INT4, FLOAT4E2M1, UINT2, INT2: an OrtValue would read the unpacked bytes as packed."""
+from graphopt.runtime import ort_values, sizes, wire
 
 INFERENCE_BYTES = 1 << 30
 """Memory that shape inference may take on top of the process itself."""
@@ -54,6 +51,8 @@ class _Sessions:
 
     def run_once(self, header: dict[str, Any], arrays: dict[str, Any]) -> wire.Message:
         model = arrays.pop(wire.MODEL).tobytes()
+        if header["max_bytes"] is not None:
+            sizes.check_results(model, header["max_bytes"])
         return _run(_load(header, model), header["outputs"], arrays)
 
     def close(self, header: dict[str, Any], arrays: dict[str, Any]) -> wire.Message:
@@ -63,8 +62,9 @@ class _Sessions:
 
 def _run(session: Any, names: list[str], arrays: dict[str, Any]) -> wire.Message:
     if hasattr(session, "get_providers"):
-        arrays = {name: _feed(value) for name, value in arrays.items()}
-    results = session.run(names, arrays)
+        results = ort_values.run(session, names, arrays)
+    else:
+        results = session.run(names, arrays)
     if sum(map(_nbytes, results)) > MAX_RESULT_BYTES:
         raise ValueError(f"results exceed {MAX_RESULT_BYTES >> 20} MiB")
     return {}, dict(zip(names, results, strict=True))
@@ -111,19 +111,6 @@ def _ort_session(header: dict[str, Any], model: str | bytes) -> Any:
     options.intra_op_num_threads = header["threads"]
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(model, options, providers=header["providers"])
-
-
-def _feed(value: Any) -> Any:
-    """What a session takes: arrays of ml_dtypes become OrtValues, since numpy lacks the types."""
-    if not isinstance(value, np.ndarray) or value.dtype.isbuiltin == 1 or value.dtype.kind == "O":
-        return value
-    import onnxruntime as ort
-    from onnx import helper
-
-    elem = int(helper.np_dtype_to_tensor_dtype(value.dtype))
-    if elem in _PACKED:
-        raise ValueError(f"ONNX Runtime cannot be fed {value.dtype} from Python")
-    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(value, elem)
 
 
 def _infer(header: dict[str, Any], arrays: dict[str, Any]) -> wire.Message:

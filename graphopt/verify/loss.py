@@ -13,7 +13,7 @@ from graphopt.report import Loss
 from graphopt.verify.numeric import Outputs, difference
 
 
-class LossUndefined(Exception):
+class LossUndefined(ValueError):
     """An output that cannot be compared: another shape or dtype, or finite in one of them only."""
 
     def __init__(self, output: str, reason: str) -> None:

@@ -6,13 +6,16 @@ in the end, while the transpose of a weight that others still read adds all of i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from graphopt.contract import GraphView, NodeView, ValueView
 
 _LINKING_BYTES = 1024
 """Constants below this size do not tie cones together: everybody shares a zero."""
+
+Operands = Callable[[NodeView], "list[ValueView] | None"]
+Size = Callable[[ValueView], "int | None"]
 
 
 @dataclass(slots=True)
@@ -21,18 +24,32 @@ class Cone:
 
     Attributes:
         nodes: In graph order.
-        growth: Bytes of results that others read, less bytes of constants nobody else reads.
+        added: Bytes of results that others read, by the node that makes them.
+        freed: Bytes of constants that nobody else reads.
     """
 
     nodes: list[NodeView] = field(default_factory=list)
-    growth: int = 0
+    added: dict[NodeView, int] = field(default_factory=dict)
+    freed: int = 0
+
+    @property
+    def growth(self) -> int:
+        """Bytes that folding all of it adds to the model."""
+        return sum(self.added.values()) - self.freed
+
+    def needed_for(self, ends: Iterable[NodeView]) -> list[NodeView]:
+        """The nodes that the given ones depend on, themselves included, in graph order."""
+        members, wanted, pending = set(self.nodes), set(), list(ends)
+        while pending:
+            node = pending.pop()
+            if node in wanted or node not in members:
+                continue
+            wanted.add(node)
+            pending += [v.producer for v in node.inputs if v is not None and v.producer is not None]
+        return [node for node in self.nodes if node in wanted]
 
 
-def find_cones(
-    graph: GraphView,
-    operands: Callable[[NodeView], Sequence[ValueView] | None],
-    size: Callable[[ValueView], int | None],
-) -> list[Cone]:
+def find_cones(graph: GraphView, operands: Operands, size: Size) -> list[Cone]:
     """Group the nodes of one graph (bodies not included) that could be evaluated.
 
     Args:
@@ -40,71 +57,59 @@ def find_cones(
         operands: The values whose content a node needs; None for a node that is never folded.
         size: Bytes of a value, None when unknown.
     """
-    reads: dict[NodeView, Sequence[ValueView]] = {}
+    reads: dict[NodeView, list[ValueView]] = {}
     sizes: dict[ValueView, int] = {}
     groups = _Groups()
     for node in graph.nodes:
         needed = operands(node)
-        if not needed or not all(v.is_constant or v in sizes for v in needed):
+        if not needed or not all(v in sizes or v.is_constant for v in needed):
             continue
         reads[node] = needed
-        groups.add(node)
-        known = [v.nbytes or 0 if v.is_constant else sizes[v] for v in needed]
-        for output in node.outputs:
-            if output is not None:
-                found = size(output)
-                sizes[output] = sum(known) if found is None else found
-        for value in needed:
-            if not value.is_constant or (value.nbytes or 0) >= _LINKING_BYTES:
-                groups.link(node, value)
+        known = [sizes.get(v, v.nbytes or 0) for v in needed]
+        for output in _outputs(node):
+            found = size(output)
+            sizes[output] = sum(known) if found is None else found
+        for value, nbytes in zip(needed, known, strict=True):
+            if value in sizes or nbytes >= _LINKING_BYTES:
+                groups.link(node, value.producer if value in sizes else value)
     cones: dict[object, Cone] = {}
     for node in reads:
         cones.setdefault(groups.root(node), Cone()).nodes.append(node)
     for cone in cones.values():
-        cone.growth = _growth(cone, reads, sizes)
+        _weigh(cone, reads, sizes)
     return list(cones.values())
 
 
-def _growth(
-    cone: Cone, reads: dict[NodeView, Sequence[ValueView]], sizes: dict[ValueView, int]
-) -> int:
+def _weigh(cone: Cone, reads: dict[NodeView, list[ValueView]], sizes: dict[ValueView, int]) -> None:
     members = set(cone.nodes)
-    added = sum(
-        sizes[output]
-        for node in cone.nodes
-        for output in node.outputs
-        if output is not None and any(use.node not in members for use in output.readers)
-    )
-    constants = {v for node in cone.nodes for v in reads[node] if v.is_constant}
-    freed = sum(
+    for node in cone.nodes:
+        ends = [v for v in _outputs(node) if any(use.node not in members for use in v.readers)]
+        if ends:
+            cone.added[node] = sum(sizes[value] for value in ends)
+    constants = dict.fromkeys(v for n in cone.nodes for v in reads[n] if v not in sizes)
+    cone.freed = sum(
         value.nbytes or 0
         for value in constants
         if not value.is_graph_output and all(use.node in members for use in value.readers)
     )
-    return added - freed
+
+
+def _outputs(node: NodeView) -> list[ValueView]:
+    return [value for value in node.outputs if value is not None]
 
 
 class _Groups:
-    """Union-find over nodes; the values that link them are keys too."""
+    """Union-find over nodes and the constants that tie them together."""
 
     def __init__(self) -> None:
         self._parent: dict[object, object] = {}
 
-    def add(self, item: object) -> None:
-        self._parent.setdefault(item, item)
-
     def root(self, item: object) -> object:
+        self._parent.setdefault(item, item)
         while self._parent[item] is not item:
             self._parent[item] = self._parent[self._parent[item]]
             item = self._parent[item]
         return item
 
-    def link(self, node: NodeView, value: ValueView) -> None:
-        key: object = value if value.is_constant else value.producer
-        self.add(key)
-        self._parent[self.root(key)] = self.root(node)
-
-
-def in_small_cones(cones: Iterable[Cone], max_growth: int) -> set[NodeView]:
-    """Nodes of the cones that add at most `max_growth` bytes."""
-    return {node for cone in cones if cone.growth <= max_growth for node in cone.nodes}
+    def link(self, node: NodeView, other: object) -> None:
+        self._parent[self.root(other)] = self.root(node)

@@ -1,17 +1,18 @@
 """Evaluate nodes whose inputs are all constants, and turn Constant nodes into initializers.
 
-Before: c1, c2 -> Add -> y        After: y is an initializer
+Before: c1, c2 -> Add -> a -> Neg -> y        After: y is an initializer
 
 Never folded: random operators; operators with bodies, sequences or optionals; quantization
 operators, whose constants are the stored form; initializers that callers may override. Bounded: a
-result may be larger than the constants it is made of by `max_growth_bytes` at most, so that a small
-file does not unfold, and no tensor above `max_bytes` is touched.
+set of nodes that hang together is folded where it adds at most `max_growth_bytes` to the model, so
+that a small file does not unfold; where the whole set adds more, those of its results that are
+small are folded all the same. No tensor above `max_bytes` is touched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -27,27 +28,33 @@ from graphopt.contract import (
     Skip,
     ValueView,
 )
-from graphopt.passes.fold._cones import find_cones, in_small_cones
+from graphopt.passes.fold._cones import Cone, find_cones
 
 _NEVER = frozenset(
     {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
      "RandomUniformLike", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear",
-     "Constant"}
+     "ConcatFromSequence", "Optional", "OptionalGetElement", "OptionalHasElement", "SequenceAt",
+     "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength",
+     "SplitToSequence", "Constant"}
 )  # fmt: skip
-"""Random operators, and those whose constant operands are the stored form of a weight."""
-_GROWING = frozenset(
-    {"ConstantOfShape", "Expand", "EyeLike", "Gather", "GatherND", "OneHot", "Pad", "Range",
-     "Resize", "Tile", "Upsample"}
-)  # fmt: skip
-"""Operators whose result may be larger than what they read; its size must be known beforehand."""
+"""Random operators; those whose constant operands are the stored form of a weight; sequences."""
 _EXACT = frozenset(
-    {"Abs", "Cast", "CastLike", "Clip", "Compress", "Concat", "Constant", "ConstantOfShape",
-     "DepthToSpace", "Expand", "EyeLike", "Flatten", "Gather", "GatherElements", "GatherND",
-     "Identity", "Max", "Min", "Neg", "OneHot", "Pad", "Relu", "Reshape", "ScatterElements",
-     "ScatterND", "Sign", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose",
-     "Trilu", "Unsqueeze", "Where"}
+    {"Abs", "Cast", "CastLike", "Clip", "Compress", "Concat", "ConstantOfShape", "DepthToSpace",
+     "Expand", "EyeLike", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Max",
+     "Min", "Neg", "OneHot", "Pad", "Relu", "Reshape", "ScatterElements", "ScatterND", "Sign",
+     "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Trilu", "Unsqueeze",
+     "Where"}
 )  # fmt: skip
 """Operators that move or select values: the same bits on every machine."""
+
+
+@dataclass(slots=True)
+class _Evaluated:
+    """Results of a cone's nodes so far, and what stopped the others."""
+
+    arrays: dict[ValueView, Array] = field(default_factory=dict)
+    exact: dict[NodeView, bool] = field(default_factory=dict)
+    refused: dict[NodeView, Skip] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class FoldConstants:
     Fires on: silero_vad, ppocr_rec. Source: constant folding and propagation.
 
     Attributes:
-        max_growth_bytes: Bytes by which a result may exceed the constants it is made of.
+        max_growth_bytes: Bytes that a set of folded nodes may add to the model.
         max_bytes: Results and operands above so many bytes are left alone.
     """
 
@@ -68,15 +75,12 @@ class FoldConstants:
     max_bytes: int = 1 << 28
 
     def plan(self, graph: GraphView, context: Context) -> Iterable[Rewrite | Skip]:
-        """Go through every graph in order: what is folded feeds what follows."""
+        """Go through every graph, outermost first: what is folded there feeds the bodies."""
         for scope in graph.nested():
-            cheap = in_small_cones(find_cones(scope, self._operands, _size), self.max_growth_bytes)
+            for cone in find_cones(scope, _operands, _size):
+                yield from self._cone(cone, context)
             for node in scope.nodes:
-                step: Rewrite | Skip | None
-                if node.op_type == "Constant":
-                    step = self._constant(node)
-                else:
-                    step = self._node(node, context, cheap=node in cheap)
+                step = self._constant(node) if node.op_type == "Constant" else None
                 if step is not None:
                     yield step
 
@@ -87,86 +91,86 @@ class FoldConstants:
             return None
         if not node.graph.stores_initializers or (output.nbytes or 0) > self.max_bytes:
             return None
-        return Rewrite(output.name, Effect.IDENTICAL, _replacing(node, [output.array()]))
+        arrays = {output: output.array()}
+        return Rewrite(output.name, Effect.IDENTICAL, _folding(node, arrays, set()))
 
-    def _node(self, node: NodeView, context: Context, *, cheap: bool) -> Rewrite | Skip | None:
-        operands = _content(node)
-        if operands is None or not all(value.is_constant for value in operands):
-            return None
-        outputs = [value for value in node.outputs if value is not None]
-        refused = self._refusal(node, operands, outputs, cheap=cheap)
-        if refused:
-            return refused
-        results = context.evaluate_node(node, [_operand(node, i) for i in range(len(node.inputs))])
-        if isinstance(results, Skip):
-            return results
-        if self._grows(sum(array.nbytes for array in results), node, operands, cheap=cheap):
-            return Skip("result is larger than what it is made of")
-        exact = node.op_type in _EXACT or all(array.dtype.kind in "biuO" for array in results)
-        effect = Effect.IDENTICAL if exact else Effect.ROUNDING
-        return Rewrite(outputs[0].name, effect, _replacing(node, results))
+    def _cone(self, cone: Cone, context: Context) -> Iterable[Rewrite | Skip]:
+        """Evaluate first, decide then, edit last: nothing is stored that nobody reads."""
+        whole = cone.growth <= self.max_growth_bytes
+        ends = [n for n, added in cone.added.items() if whole or added <= self.max_growth_bytes]
+        found = self._evaluate(cone.needed_for(ends), context)
+        if whole and found.refused:
+            # What was to free more than it adds got stuck: each result has to pass by itself.
+            ends = [n for n in ends if self._size_of(n, found) <= self.max_growth_bytes]
+        if not whole:
+            yield Skip("result is larger than what it is made of")
+        yield from found.refused.values()
+        members = set(cone.nodes)
+        for node in ends:
+            if node in found.exact and any(v is not None and v.readers for v in node.outputs):
+                effect = Effect.IDENTICAL if found.exact[node] else Effect.ROUNDING
+                root = next(value.name for value in node.outputs if value is not None)
+                yield Rewrite(root, effect, _folding(node, found.arrays, members))
 
-    def _operands(self, node: NodeView) -> Sequence[ValueView] | None:
-        """What a node is made of, None where it would be refused whatever its operands are."""
-        operands = _content(node)
-        outputs = [value for value in node.outputs if value is not None]
-        if operands is None or any(value.is_graph_output for value in outputs):
-            return None
-        sizes = [_size(value) for value in outputs]
-        if node.op_type in _GROWING and None in sizes:
-            return None
-        return None if sum(size or 0 for size in sizes) > self.max_bytes else operands
+    def _evaluate(self, nodes: list[NodeView], context: Context) -> _Evaluated:
+        found = _Evaluated()
+        total = 0
+        for node in nodes:
+            operands = [self._operand(node, index, found) for index in range(len(node.inputs))]
+            stuck = next((item for item in operands if isinstance(item, Skip)), None)
+            arrays = [item for item in operands if not isinstance(item, Skip)]
+            results = stuck or context.evaluate_node(node, arrays)
+            if isinstance(results, Skip):
+                if stuck is None:
+                    found.refused[node] = results
+                continue
+            total += sum(array.nbytes for array in results)
+            if total > self.max_bytes:
+                found.refused[node] = Skip("results are too large")
+                return found
+            outputs = [value for value in node.outputs if value is not None]
+            found.arrays.update(zip(outputs, results, strict=True))
+            exact = node.op_type in _EXACT or all(array.dtype.kind in "biuO" for array in results)
+            found.exact[node] = exact and all(
+                found.exact.get(value.producer, True)
+                for value in node.inputs
+                if value is not None and value.producer is not None
+            )
+        return found
 
-    def _refusal(
-        self,
-        node: NodeView,
-        operands: Sequence[ValueView],
-        outputs: Sequence[ValueView],
-        *,
-        cheap: bool,
-    ) -> Skip | None:
-        if any(value.is_graph_output for value in outputs):
-            return Skip("result is a graph output")
-        if sum(value.nbytes or 0 for value in operands) > self.max_bytes:
+    def _operand(self, node: NodeView, index: int, found: _Evaluated) -> Array | Skip | None:
+        value = node.inputs[index]
+        if value is None:
+            return None
+        if _type_only(node, index):
+            return np.zeros((), value.dtype)
+        if value in found.arrays:
+            return found.arrays[value]
+        if not value.is_constant:
+            return Skip("an operand could not be evaluated")
+        if (value.nbytes or 0) > self.max_bytes:
             return Skip("operands are too large")
-        sizes = [_size(value) for value in outputs]
-        if node.op_type in _GROWING and None in sizes:
-            return Skip("size of the result is not known")
-        if self._grows(sum(size or 0 for size in sizes), node, operands, cheap=cheap):
-            return Skip("result is larger than what it is made of")
-        return None
+        return value.array()
 
-    def _grows(
-        self, size: int, node: NodeView, operands: Sequence[ValueView], *, cheap: bool
-    ) -> bool:
-        """Whether the model would grow: constants that others read too do not go away."""
-        if size > self.max_bytes:
-            return True
-        freed = sum(v.nbytes or 0 for v in operands if all(u.node is node for u in v.readers))
-        return not cheap and size > freed + self.max_growth_bytes
+    @staticmethod
+    def _size_of(node: NodeView, found: _Evaluated) -> int:
+        return sum(found.arrays[v].nbytes for v in node.outputs if v in found.arrays)
 
 
-def _content(node: NodeView) -> list[ValueView] | None:
+def _operands(node: NodeView) -> list[ValueView] | None:
     """The values whose content a node needs; None for what is never folded."""
-    if node.is_opaque or node.bodies or node.op_type in _NEVER:
+    if node.op_type in _NEVER or node.bodies or node.is_opaque:
         return None
-    operands = [v for i, v in enumerate(node.inputs) if v is not None and not _type_only(node, i)]
-    return operands if operands and any(v is not None for v in node.outputs) else None
+    if any(value is not None and value.is_graph_output for value in node.outputs):
+        return None
+    found = [v for i, v in enumerate(node.inputs) if v is not None and not _type_only(node, i)]
+    return list(dict.fromkeys(found)) if any(v is not None for v in node.outputs) else None
 
 
 def _type_only(node: NodeView, index: int) -> bool:
     """True for the input of CastLike that lends its type and not its values."""
     value = node.inputs[index]
     return node.op_type == "CastLike" and index == 1 and bool(value and value.dtype is not None)
-
-
-def _operand(node: NodeView, index: int) -> Array | None:
-    value = node.inputs[index]
-    if value is None:
-        return None
-    if _type_only(node, index):
-        return np.zeros((), value.dtype)
-    return value.array()
 
 
 def _size(value: ValueView) -> int | None:
@@ -180,13 +184,28 @@ def _size(value: ValueView) -> int | None:
     return count * value.dtype.itemsize
 
 
-def _replacing(node: NodeView, results: Sequence[Array]) -> Callable[[Editor], None]:
-    def replace(edit: Editor) -> None:
-        outputs = [value for value in node.outputs if value is not None]
-        for value, array in zip(outputs, results, strict=True):
-            constant = edit.constant(np.asarray(array), value.name, node.graph)
-            if value.readers:
+def _folding(
+    node: NodeView, arrays: dict[ValueView, Array], members: set[NodeView]
+) -> Callable[[Editor], None]:
+    def fold(edit: Editor) -> None:
+        for value in node.outputs:
+            if value is not None and value.readers:
+                constant = edit.constant(np.asarray(arrays[value]), value.name, node.graph)
                 edit.replace(value, constant)
-        edit.remove(node)
+        _remove_unread(node, members, edit)
 
-    return replace
+    return fold
+
+
+def _remove_unread(node: NodeView, members: set[NodeView], edit: Editor) -> None:
+    """Remove a node that nobody reads any more, and those of its cone that fed it alone."""
+    pending = [node]
+    while pending:
+        current = pending.pop()
+        if not current.outputs:
+            continue  # gone already: it fed two nodes
+        if any(v is not None and (v.readers or v.is_graph_output) for v in current.outputs):
+            continue
+        sources = [v.producer for v in current.inputs if v is not None and v.producer is not None]
+        edit.remove(current)
+        pending += [source for source in dict.fromkeys(sources) if source in members]

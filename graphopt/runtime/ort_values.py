@@ -1,0 +1,73 @@
+"""Running a session whatever its element types; numpy knows fewer of them than ONNX."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from graphopt.contract import Array
+from graphopt.model.tensor import packed_bytes
+
+_PACKED_TYPES = frozenset({"int4", "uint4", "int2", "uint2", "float4e2m1"})
+_LACKING = frozenset({"bfloat16", *_PACKED_TYPES}) | {
+    f"float8{kind}" for kind in ("e4m3fn", "e4m3fnuz", "e5m2", "e5m2fnuz", "e8m0")
+}
+
+
+def run(session: Any, names: list[str], feeds: dict[str, Any]) -> list[Any]:
+    """Run a session once.
+
+    Args:
+        session: An onnxruntime.InferenceSession.
+        names: Outputs wanted.
+        feeds: Inputs by name: numpy or ml_dtypes arrays, lists of them for sequences.
+
+    Returns:
+        The outputs in that order, in numpy or ml_dtypes types.
+    """
+    kinds = {output.name: output.type for output in session.get_outputs()}
+    inputs = {name: _fed(value) for name, value in feeds.items()}
+    if not any(_element(kinds.get(name, "")) in _LACKING for name in names):
+        return list(session.run(names, inputs))
+    values = session.run_with_ort_values(names, {n: _as_value(v) for n, v in inputs.items()})
+    return [_array(value) for value in values]
+
+
+def _element(kind: str) -> str:
+    """bfloat16 of tensor(bfloat16)."""
+    return kind.removeprefix("tensor(").removesuffix(")")
+
+
+def _fed(value: Any) -> Any:
+    if not isinstance(value, np.ndarray) or value.dtype.isbuiltin == 1 or value.dtype.kind == "O":
+        return value
+    if str(value.dtype) in _PACKED_TYPES or value.dtype.name.startswith("float4"):
+        # An OrtValue would read the unpacked bytes as packed ones.
+        raise ValueError(f"ONNX Runtime cannot be fed {value.dtype} from Python")
+    import onnxruntime as ort
+
+    elem = int(helper.np_dtype_to_tensor_dtype(value.dtype))
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(value, elem)
+
+
+def _as_value(value: Any) -> Any:
+    import onnxruntime as ort
+
+    return ort.OrtValue.ortvalue_from_numpy(value) if isinstance(value, np.ndarray) else value
+
+
+def _array(value: Any) -> Any:
+    if not value.is_tensor():
+        return value.numpy()
+    elem = value.element_type()
+    shape = value.shape()
+    kind = np.dtype(helper.tensor_dtype_to_np_dtype(elem))
+    if kind.isbuiltin == 1 or kind.kind == "O":
+        return value.numpy()
+    raw = ctypes.string_at(value.data_ptr(), packed_bytes(elem, math.prod(shape)))
+    found: Array = numpy_helper.to_array(TensorProto(data_type=elem, dims=shape, raw_data=raw))
+    return found
