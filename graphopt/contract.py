@@ -255,7 +255,18 @@ class Editor(Protocol):
         ...
 
     def replace(self, old: ValueView, new: ValueView) -> None:
-        """Let every reader of `old` read `new`; a graph output keeps its name."""
+        """Let every reader of `old` read `new`, which has the same content.
+
+        A graph output keeps its name.
+        """
+        ...
+
+    def adopt(self, node: NodeView, index: int, value: ValueView) -> None:
+        """Let output `index` of `node` be `value`, whose producer gives it up.
+
+        For a rewrite after which `node` computes what another node computed: the name keeps its
+        meaning, and the former output, which only that other node may read, goes away.
+        """
         ...
 
     def remove(self, node: NodeView) -> None:

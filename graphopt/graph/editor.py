@@ -116,6 +116,19 @@ class GraphEditor:
         else:
             self._rewire(before, after)
 
+    def adopt(self, node: NodeView, index: int, value: ValueView) -> None:
+        """See contract.Editor.adopt."""
+        element, adopted = _node(node), _element(value)
+        former = element.outputs[index]
+        if not adopted.inputs or adopted.inputs[0] is element:
+            raise EditRefused(f"no other node computes {value.name!r}", node=node.label())
+        giver = adopted.inputs[0]
+        if former.output_of or any(reader is not giver for reader in former.outputs):
+            raise EditRefused(f"{former.name!r} is read elsewhere", node=node.label())
+        if giver.scope is not element.scope:
+            raise EditRefused(f"{value.name!r} belongs to another graph", node=node.label())
+        self._take_over(adopted, former)
+
     def remove(self, node: NodeView) -> None:
         """See contract.Editor.remove."""
         element = _node(node)

@@ -1,33 +1,95 @@
-"""Tensors inside both models, for outputs that say nothing (saturated, constant)."""
+"""Tensors inside both models, for outputs that say nothing: constant, saturated, or mere noise.
+
+Such an output is settled when every node that the candidate changed has, somewhere below it, a
+tensor that both models name, that varies over the inputs, and that agrees.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-from onnx import ModelProto, ValueInfoProto
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from onnx import ModelProto, NodeProto, ValueInfoProto
 
 from graphopt.graph.shapes import bind_inputs
 from graphopt.model import Model
+from graphopt.model.carrier import STANDARD_DOMAINS
 from graphopt.model.tensor import is_floating
 
-COMPARED = 8
+PER_ROUND = 8
+ROUNDS = 4
+
+Agree = Callable[[list[str]], set[str]]
 
 
-def surviving_values(before: ModelProto, after: ModelProto) -> list[str]:
-    """Floating-point values that both main graphs compute, the last ones first, at most COMPARED.
+@dataclass(slots=True)
+class Inside:
+    """What changed between two models, and which of their common tensors lie below it.
 
-    A rewrite that is not lossy keeps the meaning of every name that survives it.
+    Attributes:
+        above: For each value of the candidate, a bit set of the changed nodes that it depends on.
+        survivors: Floating-point values that both main graphs compute, in the candidate's order.
     """
-    outputs = {info.name for info in before.graph.output}
-    floats = {name for name, t in bind_inputs(before, {}).items() if _is_float(t.dtype)}
-    kept = {name for node in after.graph.node for name in node.output}
-    names = [
+
+    above: dict[str, int] = field(default_factory=dict)
+    survivors: list[str] = field(default_factory=list)
+
+    def settles(self, output: str, agree: Agree) -> int | None:
+        """Try to settle an output by tensors inside.
+
+        Args:
+            output: The output's name.
+            agree: Runs both models; gives those of the named tensors that vary and agree.
+
+        Returns:
+            How many tensors agreed, or None when some changed node is not covered.
+        """
+        open_bits = self.above.get(output, 0)
+        agreed = 0
+        tried: set[str] = set()
+        for _ in range(ROUNDS):
+            if not open_bits:
+                return agreed
+            names = [n for n in self.survivors if n not in tried and self.above[n] & open_bits]
+            if not names:
+                return None
+            step = max(1, len(names) // PER_ROUND)
+            chosen = names[::-1][::step][:PER_ROUND]
+            tried.update(chosen)
+            for name in agree(chosen):
+                open_bits &= ~self.above[name]
+                agreed += 1
+        return None if open_bits else agreed
+
+
+def look_inside(before: Model, after: Model) -> Inside:
+    """Find what changed and what survived, in the main graphs; a body belongs to its node.
+
+    Rewrites keep the meaning of every name that survives them.
+    """
+    known = _signatures(before)
+    floats = {
         name
-        for node in before.graph.node
-        if node.op_type != "Constant"
-        for name in node.output
-        if name in kept and name in floats and name not in outputs
-    ]
-    return names[::-1][:COMPARED]
+        for name, known_type in bind_inputs(before.proto, {}).items()
+        if known_type.dtype is not None and is_floating(known_type.dtype)
+    }
+    outputs = {info.name for info in before.proto.graph.output}
+    computed = {name for names in known for name in names}
+    found = Inside()
+    bit = 1
+    for names, signature in _signatures(after).items():
+        above = 0
+        for name in signature.reads:
+            above |= found.above.get(name, 0)
+        if known.get(names) != signature:
+            above |= bit
+            bit <<= 1
+        for name in names:
+            found.above[name] = above
+            if name in computed and name in floats and name not in outputs:
+                found.survivors.append(name)
+    return found
 
 
 def with_outputs(model: Model, names: list[str]) -> Model:
@@ -38,5 +100,46 @@ def with_outputs(model: Model, names: list[str]) -> Model:
     return model.with_proto(proto)
 
 
-def _is_float(dtype: np.dtype[np.generic] | None) -> bool:
-    return dtype is not None and is_floating(dtype)
+@dataclass(frozen=True, slots=True)
+class _Signature:
+    """What a node computes from what: constants by content, other values by name."""
+
+    operator: tuple[str, str]
+    attributes: bytes
+    inputs: tuple[str | bytes, ...]
+    reads: tuple[str, ...]
+
+
+def _signatures(model: Model) -> dict[tuple[str, ...], _Signature]:
+    graph = model.proto.graph
+    constants = {tensor.name: model.tensor(tensor).digest() for tensor in graph.initializer}
+    for info in graph.input:
+        constants.pop(info.name, None)
+    signatures = {}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
+            constants[node.output[0]] = model.tensor(node.attribute[0].t).digest()
+            continue
+        inputs = tuple(constants.get(name, name) for name in node.input)
+        reads = tuple(_reads(node))
+        attributes = hashlib.sha256()
+        for attribute in sorted(node.attribute, key=lambda a: a.name):
+            attributes.update(attribute.SerializeToString(deterministic=True))
+        for name in reads[len(node.input) :]:
+            attributes.update(constants.get(name, b""))
+        domain = "" if node.domain in STANDARD_DOMAINS else node.domain
+        signatures[tuple(node.output)] = _Signature(
+            (domain, node.op_type), attributes.digest(), inputs, reads
+        )
+    return signatures
+
+
+def _reads(node: NodeProto) -> list[str]:
+    """What a node reads, by its inputs and in its bodies."""
+    names = list(node.input)
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            for inner in attribute.g.node:
+                names += _reads(inner)
+            names += [info.name for info in attribute.g.output]
+    return names

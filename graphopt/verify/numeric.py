@@ -25,6 +25,7 @@ _TOLERANCE = {8: 1e-9, 4: 1e-4, 2: 5e-3, 1: 0.1}
 _CAP = {8: 1e-8, 4: 1e-3, 2: 2e-2, 1: 0.2}
 _NOISE_FACTOR = 20.0
 CONSTANT = "does not vary over the inputs"
+NOISY = "differs, but by no more than the model's own noise"
 NOISE = 1e-6
 """Relative change of the inputs that makes the noise floor."""
 
@@ -149,7 +150,7 @@ def _check(
             status, detail = "failed", f"differs by {worst.max_rel:.3g} of its largest value"
         elif worst.max_rel > cap:
             status = "not verified"
-            detail = f"differs by {worst.max_rel:.3g}, no more than the model's own noise"
+            detail = NOISY
     return Check(name, status, detail, worst.max_abs, worst.max_rel, tolerance)  # type: ignore[arg-type]
 
 

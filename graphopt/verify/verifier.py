@@ -17,9 +17,9 @@ from graphopt.runtime import IsolatedRuntime, Opened, Session
 from graphopt.runtime.isolated import Backend
 from graphopt.verify.baseline import Baseline, Unusable, establish, perturbed
 from graphopt.verify.inputs import Feeds
-from graphopt.verify.intermediates import surviving_values, with_outputs
+from graphopt.verify.intermediates import look_inside, with_outputs
 from graphopt.verify.loss import LossUndefined, measure_loss
-from graphopt.verify.numeric import CONSTANT, Outputs, compare_outputs
+from graphopt.verify.numeric import CONSTANT, NOISY, Outputs, compare_outputs
 from graphopt.verify.structure import check_structure
 
 DEFAULT_LIMIT = 2 << 30
@@ -128,8 +128,8 @@ class Verifier:
         rows = self._compare(baseline, results, noise, exact=exact)
         if not exact and any(row.status == "failed" for row in rows):
             rows = self._compare(baseline, results, self._noise_of(baseline), exact=False)
-        if any(row.detail == CONSTANT for row in rows):
-            rows = self._compare_inside(candidate, baseline, rows, exact=exact)
+        if any(row.detail in (CONSTANT, NOISY) for row in rows):
+            rows = self._settle(candidate, baseline, rows, exact=exact)
         return rows
 
     @staticmethod
@@ -141,36 +141,47 @@ class Verifier:
             random=baseline.random,
         )  # fmt: skip
 
-    def _compare_inside(
+    def _settle(
         self, candidate: Model, baseline: Baseline, rows: list[Check], *, exact: bool
     ) -> list[Check]:
-        """Let tensors inside both models speak for outputs that never change."""
-        names = surviving_values(self._original.proto, candidate.proto)
-        if not names:
-            return rows
+        """Let tensors inside both models speak for outputs that say nothing."""
+        inside = look_inside(self._original, candidate)
+        wrong: list[Check] = []
+
+        def agree(names: list[str]) -> set[str]:
+            checks = self._checks_inside(candidate, baseline, names, exact=exact)
+            wrong.extend(row for row in checks if row.status == "failed")
+            return {row.what for row in checks if row.status == "ok"}
+
+        settled = []
+        for row in rows:
+            if row.detail in (CONSTANT, NOISY):
+                agreed = inside.settles(row.what, agree)
+                if row.detail == CONSTANT and wrong:
+                    detail = f"{CONSTANT}, and {wrong[0].what} inside: {wrong[0].detail}"
+                    row = replace(row, status="failed", detail=detail)
+                elif agreed is not None:
+                    detail = f"{row.detail}; {agreed} tensors inside agree"
+                    row = replace(row, status="ok", detail=detail)
+            settled.append(row)
+        return settled
+
+    def _checks_inside(
+        self, candidate: Model, baseline: Baseline, names: list[str], *, exact: bool
+    ) -> list[Check]:
         original = self._save(with_outputs(self._original, names), "original-inside.onnx")
         changed = self._save(with_outputs(candidate, names), "candidate-inside.onnx")
         try:
             references = self._run(original, baseline.backend, baseline.feeds, names)
             results = self._run(changed, baseline.backend, baseline.feeds, names)
+            rows = compare_outputs(references, results, [], exact=exact)
+            if not exact and any(row.status == "failed" for row in rows):
+                nudged = [perturbed(feeds) for feeds in baseline.feeds]
+                noise = self._run(original, baseline.backend, nudged, names)
+                rows = compare_outputs(references, results, noise, exact=False)
         except RuntimeFailure:
-            return rows
-        inside = compare_outputs(references, results, [], exact=exact)
-        wrong = next((row for row in inside if row.status == "failed"), None)
-        varying = sum(row.status == "ok" for row in inside)
-        settled = []
-        for row in rows:
-            if row.detail != CONSTANT:
-                settled.append(row)
-            elif wrong is not None:
-                detail = f"{CONSTANT}, and {wrong.what} inside: {wrong.detail}"
-                settled.append(replace(row, status="failed", detail=detail))
-            elif varying:
-                detail = f"{CONSTANT}; {varying} tensors inside agree"
-                settled.append(replace(row, status="ok", detail=detail))
-            else:
-                settled.append(row)
-        return settled
+            return []
+        return rows
 
     def _losses(self, path: Path, baseline: Baseline) -> tuple[Loss, ...]:
         format_loss = measure_loss(

@@ -52,7 +52,7 @@ class FuseConvBatchnorm:
         conv = source.producer if source is not None else None
         if source is None or target is None or conv is None or conv.op_type != "Conv":
             return None
-        refused = _refusal(node, conv, graph) or target.replaceable_by(source)
+        refused = _refusal(node, conv, graph)
         if refused:
             return refused
         constants = _constants([*conv.inputs[1:3], *node.inputs[1:5]])
@@ -63,13 +63,12 @@ class FuseConvBatchnorm:
     def rewrite(self, match: Found, edit: Editor) -> None:
         """Give the Conv its new parameters and remove the BatchNormalization."""
         conv, graph = match.conv, match.conv.graph
-        weight, source, target = conv.inputs[1], conv.outputs[0], match.norm.outputs[0]
+        weight, target = conv.inputs[1], match.norm.outputs[0]
         assert weight is not None
-        assert source is not None
         assert target is not None
         edit.set_input(conv, 1, edit.constant(match.weight, f"{weight.name}_fused", graph))
         edit.set_input(conv, 2, edit.constant(match.bias, f"{weight.name}_bias", graph))
-        edit.replace(target, source)
+        edit.adopt(conv, 0, target)
         edit.remove(match.norm)
 
 
