@@ -113,7 +113,7 @@ class _Builder:
                 attributes={attribute.name: attribute for attribute in proto.attribute},
                 inputs=[self._resolve(name, scope) for name in proto.input],
                 outputs=outputs,
-                rank=(position, 1, 0),
+                rank=(position,),
                 proto=proto,
             )
             scope.nodes[node] = None

@@ -8,7 +8,7 @@ from typing import Any
 from graphopt.contract import Array, GraphView, NodeView, ValueView
 from graphopt.errors import EditRefused
 from graphopt.graph.attributes import encode
-from graphopt.graph.elements import Node, Scope, Tensor, Value, ValueType, Weight
+from graphopt.graph.elements import Node, Rank, Scope, Tensor, Value, ValueType, Weight
 from graphopt.graph.journal import (
     Change,
     PlaceName,
@@ -74,7 +74,8 @@ class GraphEditor:
         results: list[Tensor] = [
             Value(self._program.fresh(f"{hint}_{op_type}"), scope) for _ in range(outputs)
         ]
-        node = self._place(op_type, scope, domain, attributes or {}, results, anchor.rank)
+        rank = self._rank_before(anchor.rank)
+        node = self._place(op_type, scope, domain, attributes or {}, results, rank)
         self._link(node, "inputs", [_element(value) for value in inputs])
         for value, known in zip(results, infer_outputs(node), strict=True):
             self._apply(SetType(value, value.type_known, known))
@@ -158,8 +159,8 @@ class GraphEditor:
 
     def _constant_node(self, array: Array, name: str, scope: Scope) -> ValueView:
         value = Value(name, scope)
-        first = min((node.rank for node in scope.nodes), default=(0, 0, 0))
-        self._place("Constant", scope, "", {"value": array}, [value], (first[0] - 1, 1, 0))
+        first = min((node.rank for node in scope.nodes), default=(0,))
+        self._place("Constant", scope, "", {"value": array}, [value], (first[0] - 1,))
         self._apply(SetType(value, value.type_known, ValueType(array.dtype, array.shape)))
         return value_view(value, self._program)
 
@@ -170,9 +171,8 @@ class GraphEditor:
         domain: str,
         attributes: Mapping[str, Any],
         outputs: list[Tensor],
-        anchor_rank: tuple[int, int, int],
+        rank: Rank,
     ) -> Node:
-        rank = (anchor_rank[0], 0, len(self._program.journal.done) * 1000 + len(self.touched))
         node = Node(
             op_type,
             scope,
@@ -189,6 +189,11 @@ class GraphEditor:
             self._apply(PlaceName(value, scope, present=True))
         self._link(node, "outputs", outputs)
         return node
+
+    def _rank_before(self, anchor: Rank) -> Rank:
+        """A rank below the anchor's and above all that stands before it, later ones higher."""
+        serial = len(self._program.journal.done) * 10_000 + len(self._transaction.changes)
+        return (*anchor[:-1], anchor[-1] - 1, 1, serial)
 
     def _take_over(self, old: Tensor, new: Tensor) -> None:
         """Let the producer of `new` write the graph output `old`, whose name must stay."""

@@ -80,6 +80,8 @@ class Weight(gs.Constant):
 
 
 Tensor = Value | Weight
+Rank = tuple[int, ...]
+"""Compared as tuples: (4,) < (4, 1, 0) < (5,), so that there is always room before a node."""
 
 
 class Node(gs.Node):
@@ -87,7 +89,7 @@ class Node(gs.Node):
 
     Attributes:
         proto: The message it was read from; None for a node made here.
-        rank: Where it stands: nodes made here take the rank of the node they stand before.
+        rank: Where it stands among the nodes of its scope.
         edits: How many recorded edits touch it; 0 means that `proto` is written as it is.
         bodies: Scopes of its graph attributes, by attribute name.
     """
@@ -102,7 +104,7 @@ class Node(gs.Node):
         attributes: dict[str, AttributeProto],
         inputs: list[Tensor],
         outputs: list[Tensor],
-        rank: tuple[int, int, int],
+        rank: Rank,
         proto: NodeProto | None,
     ) -> None:
         super().__init__(op_type, name, attributes, inputs, outputs, domain)

@@ -34,17 +34,20 @@ class _Sessions:
 
     def open(self, header: dict[str, Any], arrays: dict[str, Any]) -> wire.Message:
         session = _load(header, header["path"])
+        providers = header["providers"]
         if header["backend"] == "reference":
             inputs = [{"name": n, "type": "", "shape": []} for n in session.input_names]
             outputs = list(session.output_names)
         else:
+            providers = session.get_providers()
             inputs = [
                 {"name": i.name, "type": i.type, "shape": i.shape} for i in session.get_inputs()
             ]
             outputs = [output.name for output in session.get_outputs()]
         self._next += 1
         self._open[self._next] = session
-        return {"session": self._next, "inputs": inputs, "outputs": outputs}, {}
+        answer = {"inputs": inputs, "outputs": outputs, "providers": providers}
+        return {"session": self._next, **answer}, {}
 
     def run(self, header: dict[str, Any], arrays: dict[str, Any]) -> wire.Message:
         return _run(self._open[header["session"]], header["outputs"], arrays)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -37,20 +38,26 @@ def measure_loss(level: str, references: Sequence[Outputs], results: Sequence[Ou
             found = difference(a, result.get(name))
             if found.mismatch and not found.discrete:
                 raise LossUndefined(name, found.mismatch)
-            if not isinstance(a, np.ndarray):
-                continue
-            if not is_floating(a.dtype):
-                rows += a.size
-                agreeing += int((a == np.asarray(result[name])).sum())
-                continue
             max_rel = max(max_rel, found.max_rel)
-            x, y = a.astype(np.float64), result[name].astype(np.float64)
-            finite = np.isfinite(x)
-            signal += float((x[finite] ** 2).sum())
-            noise += float(((x[finite] - y[finite]) ** 2).sum())
-            rows, agreeing = _add_top1(x, y, rows, agreeing)
+            for x, y in _arrays(a, result[name]):
+                if not is_floating(x.dtype):
+                    rows += x.size
+                    agreeing += int((x == y).sum())
+                    continue
+                wide, other = x.astype(np.float64), y.astype(np.float64)
+                finite = np.isfinite(wide)
+                signal += float((wide[finite] ** 2).sum())
+                noise += float(((wide[finite] - other[finite]) ** 2).sum())
+                rows, agreeing = _add_top1(wide, other, rows, agreeing)
     snr = math.inf if noise == 0 else 10 * math.log10(signal / noise) if signal else -math.inf
     return Loss(level, snr, max_rel, agreeing / rows if rows else None)
+
+
+def _arrays(a: Any, b: Any) -> list[tuple[Array, Array]]:
+    """The pairs of arrays in two values of one kind: one, or those of a sequence."""
+    if isinstance(a, list):
+        return [pair for x, y in zip(a, b, strict=True) for pair in _arrays(x, y)]
+    return [] if a is None else [(np.asarray(a), np.asarray(b))]
 
 
 def _add_top1(x: Array, y: Array, rows: int, agreeing: int) -> tuple[int, int]:

@@ -48,6 +48,9 @@ _EXACT = frozenset(
 """Operators that move or select values: the same bits on every machine."""
 
 
+_STUCK = Skip("an operand could not be evaluated")
+
+
 @dataclass(slots=True)
 class _Evaluated:
     """Results of a cone's nodes so far, and what stopped the others."""
@@ -99,8 +102,9 @@ class FoldConstants:
         whole = cone.growth <= self.max_growth_bytes
         ends = [n for n, added in cone.added.items() if whole or added <= self.max_growth_bytes]
         found = self._evaluate(cone.needed_for(ends), context)
-        if whole and found.refused:
+        if found.refused:
             # What was to free more than it adds got stuck: each result has to pass by itself.
+            ends = [n for n in found.exact if _is_read_outside(n, found)]
             ends = [n for n in ends if self._size_of(n, found) <= self.max_growth_bytes]
         if not whole:
             yield Skip("result is larger than what it is made of")
@@ -121,7 +125,7 @@ class FoldConstants:
             arrays = [item for item in operands if not isinstance(item, Skip)]
             results = stuck or context.evaluate_node(node, arrays)
             if isinstance(results, Skip):
-                if stuck is None:
+                if results is not _STUCK:
                     found.refused[node] = results
                 continue
             total += sum(array.nbytes for array in results)
@@ -147,7 +151,7 @@ class FoldConstants:
         if value in found.arrays:
             return found.arrays[value]
         if not value.is_constant:
-            return Skip("an operand could not be evaluated")
+            return _STUCK
         if (value.nbytes or 0) > self.max_bytes:
             return Skip("operands are too large")
         return value.array()
@@ -155,6 +159,16 @@ class FoldConstants:
     @staticmethod
     def _size_of(node: NodeView, found: _Evaluated) -> int:
         return sum(found.arrays[v].nbytes for v in node.outputs if v in found.arrays)
+
+
+def _is_read_outside(node: NodeView, found: _Evaluated) -> bool:
+    """True when a node that was not evaluated reads what this one makes."""
+    return any(
+        use.node not in found.exact
+        for value in node.outputs
+        if value is not None
+        for use in value.readers
+    )
 
 
 def _operands(node: NodeView) -> list[ValueView] | None:

@@ -1,0 +1,29 @@
+"""What a rewrite may do to the answers, and how a pass refuses one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Effect(StrEnum):
+    """What a rewrite may do to a model's answers."""
+
+    IDENTICAL = "identical"
+    """Equal bits."""
+    ROUNDING = "rounding"
+    """The same mathematics, in another order or with a constant in another precision."""
+    LOSSY = "lossy"
+    """Values change on purpose; the loss is measured and reported."""
+
+    def within(self, bound: Effect) -> bool:
+        """Tell whether this effect changes no more than `bound` allows."""
+        order = list(Effect)
+        return order.index(self) <= order.index(bound)
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A refusal and its reason, as data: reports count them ("conv output has 2 readers")."""
+
+    reason: str
