@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from graphopt.contract import Array
-from graphopt.errors import RuntimeFailure
+from graphopt.errors import ProviderUnavailable, RuntimeFailure
 from graphopt.runtime import wire
 
 _BOOT = (
@@ -113,6 +113,7 @@ class IsolatedRuntime:
 
         Raises:
             RuntimeFailure: It does not load, crashes the process or takes too long.
+            ProviderUnavailable: The first execution provider is not to be had.
         """
         request = {
             "action": "open",
@@ -123,7 +124,17 @@ class IsolatedRuntime:
             "backend": session.backend,
         }
         header, _ = self.ask(request, {}, "load")
-        return Opened(self, header["session"], self.generation, header["outputs"], header["inputs"])
+        number, outputs, inputs = header["session"], header["outputs"], header["inputs"]
+        opened = Opened(self, number, self.generation, outputs, inputs)
+        wanted = session.providers[0]
+        if wanted not in header["providers"]:
+            # ONNX Runtime logs the failure and runs on the CPU without a further word.
+            opened.close()
+            raise ProviderUnavailable(
+                f"{wanted} cannot open a session here",
+                hint="run it on a machine that has the device and its libraries",
+            )
+        return opened
 
     def run_once(
         self,

@@ -161,7 +161,8 @@ class Verifier:
                     detail = f"{CONSTANT}, and {wrong[0].what} inside: {wrong[0].detail}"
                     row = replace(row, status="failed", detail=detail)
                 elif agreed is not None:
-                    detail = f"{row.detail}; {agreed} tensors inside agree"
+                    why = f"{agreed} tensors inside agree" if agreed else "computed as before"
+                    detail = f"{row.detail}; {why}"
                     row = replace(row, status="ok", detail=detail)
             settled.append(row)
         return settled
