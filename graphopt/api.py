@@ -55,6 +55,7 @@ def optimize(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     seed: int = 0,
     target: Literal["cpu", "cuda"] = "cpu",
+    opset: int | Literal["auto"] | None = None,
     verify: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> OptimizeResult:
@@ -69,6 +70,7 @@ def optimize(
         input_shapes: Shapes for generated inputs; they never change the model.
         seed: Seed of everything random.
         target: Execution provider the result is meant for.
+        opset: Raise the opset to this first; without it, it stays.
         verify: False leaves the comparison out; the report then says "unverified".
         progress: Called with a few words whenever something new is begun.
 
@@ -89,6 +91,7 @@ def optimize(
         shapes={name: tuple(shape) for name, shape in (input_shapes or {}).items()},
         verify=verify,
         target=Target(provider=target),
+        opset=opset,
         progress=progress or (lambda what: None),
     )
     return optimize_model(load(model), _recipe(recipe, passes), options)

@@ -139,6 +139,7 @@ def _run(request: Request, output: Path | None, progress: Any) -> tuple[Any, int
                 verify=request.verify,
                 verify_limit=int(request.verify_limit * 2**30),
                 target=Target(provider=request.target),
+                opset=_opset(request.opset),
                 progress=progress,
             ),
         )
@@ -163,6 +164,14 @@ def _recipe(request: Request) -> Any:
     if specs and request.recipe is None:
         return recipe_of(specs)
     return load_recipe(request.recipe or "exact").extended(specs)
+
+
+def _opset(text: str | None) -> int | Literal["auto"] | None:
+    if text is None or text == "auto":
+        return "auto" if text else None
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"--opset {text!r} is neither a number nor auto")
+    return int(text)
 
 
 def _output(request: Request) -> Path | None:

@@ -11,7 +11,7 @@ from typing import Literal
 from graphopt.contract import Context, Target
 from graphopt.engine.pipeline import Progress, StageRunner
 from graphopt.engine.recipe import Recipe
-from graphopt.graph import annotate, build_program, export_program, graph_view, measure
+from graphopt.graph import annotate, build_program, export_program, graph_view, measure, raise_opset
 from graphopt.model import Model
 from graphopt.report import Report, StageReport
 from graphopt.runtime import NodeEvaluator, shared_runtime
@@ -33,6 +33,8 @@ class OptimizeOptions:
         verify: False switches the comparison off; the report says so.
         verify_limit: Bytes of weights above which models are not run.
         target: What the result is meant to run on.
+        opset: Raise the standard opset to this one first. None leaves it; so does "auto", until a
+            pass asks for a newer one.
         progress: Told in a few words what is being done.
     """
 
@@ -42,6 +44,7 @@ class OptimizeOptions:
     verify: bool = True
     verify_limit: int = DEFAULT_LIMIT
     target: Target = field(default_factory=Target)
+    opset: int | Literal["auto"] | None = None
     progress: Progress = lambda what: None
 
 
@@ -70,8 +73,9 @@ def optimize_model(
     options = options or OptimizeOptions()
     started = time.perf_counter()
     options.progress("reading the graph")
-    program = build_program(model)
-    annotate(program, model.proto)
+    given = raise_opset(model, options.opset) if isinstance(options.opset, int) else model
+    program = build_program(given)
+    annotate(program, given.proto)
     main = graph_view(program.main, program)
     runtime = shared_runtime()
     context = Context(

@@ -7,6 +7,7 @@ from graphopt.graph.build import build_program
 from graphopt.graph.editor import GraphEditor
 from graphopt.graph.export import export_program, export_types
 from graphopt.graph.journal import Journal, Transaction
+from graphopt.graph.opset import raise_opset
 from graphopt.graph.program import Program
 from graphopt.graph.shapes import annotate, bind_inputs
 from graphopt.graph.stats import measure
@@ -24,4 +25,5 @@ __all__ = [
     "export_types",
     "graph_view",
     "measure",
+    "raise_opset",
 ]

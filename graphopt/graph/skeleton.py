@@ -52,7 +52,7 @@ def _main(graph: GraphProto, opset: int, *, declared: bool) -> GraphProto:
     for sparse in graph.sparse_initializer:
         result.input.append(_typed(sparse.values.name, sparse.values.data_type, sparse.dims))
     for node in graph.node:
-        held = _large_constant(node)
+        held = large_constant(node)
         if held is not None:
             result.input.append(_typed(node.output[0], held.data_type, held.dims))
     return result
@@ -68,7 +68,7 @@ def _body(graph: GraphProto, opset: int, *, declared: bool) -> GraphProto:
     result = _graph(graph, declared=declared, keep=keep, opset=opset)
     large = [(tensor.name, tensor) for tensor in graph.initializer if not keep(tensor)]
     for node in graph.node:
-        held = _large_constant(node)
+        held = large_constant(node)
         if held is not None and stubs:
             large.append((node.output[0], held))
     nodes = [_sparse_constant(name, tensor.data_type, tensor.dims) for name, tensor in large]
@@ -90,7 +90,7 @@ def _graph(
     inputs = {info.name for info in graph.input}
     result.initializer.extend(t for t in graph.initializer if keep(t) and t.name not in inputs)
     for node in graph.node:
-        held = _large_constant(node)
+        held = large_constant(node)
         if held is None or keep(held):
             _append_node(result, node, opset, declared=declared)
     if declared:
@@ -132,7 +132,7 @@ def _function(function: FunctionProto, *, declared: bool) -> FunctionProto:
 
 
 def _small(node: NodeProto) -> NodeProto:
-    held = _large_constant(node)
+    held = large_constant(node)
     if held is None:
         return node
     return _sparse_constant(node.output[0], held.data_type, held.dims)
@@ -150,7 +150,8 @@ def _typed(name: str, elem_type: int, dims: Sequence[int]) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, elem_type, list(dims))
 
 
-def _large_constant(node: NodeProto) -> TensorProto | None:
+def large_constant(node: NodeProto) -> TensorProto | None:
+    """The tensor of a Constant node that holds a large one, else None."""
     if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
         return None
     tensor = next((a.t for a in node.attribute if a.HasField("t")), None)

@@ -29,6 +29,17 @@ def infer(model: ModelProto) -> ModelProto:
     return model
 
 
+def convert(model: ModelProto, version: int) -> ModelProto:
+    """The (weightless) model at another opset, by onnx's version converter.
+
+    Raises:
+        RuntimeFailure: It cannot be converted.
+    """
+    content = model.SerializeToString()
+    answer = shared_runtime().ask_about("convert", content, {"version": version}, _SECONDS)
+    return ModelProto.FromString(answer)  # type: ignore[no-any-return, unused-ignore]
+
+
 def checker_finding(model: ModelProto) -> str:
     """What onnx.checker says of a (weightless) model, empty when nothing."""
     return _finding("check", model, {})

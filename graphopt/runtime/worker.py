@@ -140,6 +140,16 @@ def _check(header: dict[str, Any], arrays: dict[str, Any]) -> wire.Message:
     return {}, {}
 
 
+def _convert(header: dict[str, Any], arrays: dict[str, Any]) -> wire.Message:
+    import onnx
+    import onnx.version_converter
+
+    model = onnx.ModelProto.FromString(arrays[wire.MODEL].tobytes())
+    with _bounded_memory():
+        found = onnx.version_converter.convert_version(model, header["version"])
+    return {}, {wire.MODEL: np.frombuffer(found.SerializeToString(), np.uint8)}
+
+
 @contextlib.contextmanager
 def _bounded_memory() -> Iterator[None]:
     """Let inference have INFERENCE_BYTES more than the process has now."""
@@ -169,6 +179,7 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         "close": sessions.close,
         "infer": _infer,
         "check": _check,
+        "convert": _convert,
     }
     while (message := wire.receive(requests)) is not None:
         header, arrays = message
