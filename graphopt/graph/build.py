@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TrainingInfoProto
 
 from graphopt.errors import ModelError
 from graphopt.graph.elements import Node, Scope, Tensor, Value, Weight
@@ -27,6 +27,8 @@ def build_program(model: Model) -> Program:
     main = builder.graph(model.proto.graph, "main", "", dict(model.opsets), None, None)
     functions = [builder.function(function) for function in model.proto.functions]
     ids = frozenset((_domain(f.domain), f.name) for f in model.proto.functions)
+    for training in model.proto.training_info:
+        builder.pin_training(training, main)
     return Program(model, main, functions, builder.taken, ids)
 
 
@@ -132,6 +134,15 @@ class _Builder:
             node.bodies[attribute.name] = self.graph(
                 attribute.g, "body", path, scope.opsets, scope, node, depth
             )
+
+    def pin_training(self, training: TrainingInfoProto, main: Scope) -> None:
+        """Keep what training reads and binds by name."""
+        bindings = [*training.initialization_binding, *training.update_binding]
+        for name in [text for entry in bindings for text in (entry.key, entry.value)]:
+            if name in main.names:
+                main.names[name].output_of += 1
+        for graph in (training.initialization, training.algorithm):
+            self._pin(graph, main)
 
     def _pin(self, graph: GraphProto, scope: Scope) -> None:
         """Keep what an unlinked graph (one of a list, in an opaque node) may read by name."""

@@ -6,13 +6,14 @@ ever concluded from a value that a caller may replace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from onnx import (
     FunctionProto,
     GraphProto,
     ModelProto,
     NodeProto,
+    OperatorSetIdProto,
     SparseTensorProto,
     TensorProto,
     ValueInfoProto,
@@ -37,7 +38,7 @@ def skeleton(model: ModelProto, *, declared: bool) -> ModelProto:
     result = ModelProto(ir_version=model.ir_version)
     result.opset_import.extend(model.opset_import)
     result.functions.extend(_function(f, declared=declared) for f in model.functions)
-    opset = next((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), 0)
+    opset = _standard_opset(model.opset_import)
     result.graph.CopyFrom(_main(model.graph, opset, declared=declared))
     return result
 
@@ -50,6 +51,8 @@ def _main(graph: GraphProto, opset: int, *, declared: bool) -> GraphProto:
         if not is_small(tensor) and tensor.name not in present:
             result.input.append(_typed(tensor.name, tensor.data_type, tensor.dims))
     for sparse in graph.sparse_initializer:
+        if sparse.values.name in present:
+            continue
         result.input.append(_typed(sparse.values.name, sparse.values.data_type, sparse.dims))
     for node in graph.node:
         held = large_constant(node)
@@ -92,7 +95,7 @@ def _graph(
     for node in graph.node:
         held = large_constant(node)
         if held is None or keep(held):
-            _append_node(result, node, opset, declared=declared)
+            result.node.append(_light(node, opset, declared=declared))
     if declared:
         result.output.extend(graph.output)
         result.value_info.extend(graph.value_info)
@@ -101,12 +104,11 @@ def _graph(
     return result
 
 
-def _append_node(result: GraphProto, node: NodeProto, opset: int, *, declared: bool) -> None:
+def _light(node: NodeProto, opset: int, *, declared: bool) -> NodeProto:
+    """The node itself, or a copy with light bodies."""
     if not any(a.HasField("g") for a in node.attribute):
-        result.node.append(node)
-        return
-    copy = result.node.add()
-    copy.op_type, copy.domain, copy.name = node.op_type, node.domain, node.name
+        return node
+    copy = NodeProto(op_type=node.op_type, domain=node.domain, name=node.name)
     copy.overload = node.overload
     copy.input.extend(node.input)
     copy.output.extend(node.output)
@@ -116,6 +118,7 @@ def _append_node(result: GraphProto, node: NodeProto, opset: int, *, declared: b
             copy.attribute.append(helper.make_attribute(attribute.name, body))
         else:
             copy.attribute.append(attribute)
+    return copy
 
 
 def _function(function: FunctionProto, *, declared: bool) -> FunctionProto:
@@ -127,15 +130,18 @@ def _function(function: FunctionProto, *, declared: bool) -> FunctionProto:
             getattr(result, field.name).extend(value)
         else:
             setattr(result, field.name, value)
-    result.node.extend(map(_small, function.node))
+    opset = _standard_opset(function.opset_import)
+    for node in function.node:
+        held = large_constant(node)
+        if held is None or opset < _SPARSE_CONSTANTS:
+            result.node.append(_light(node, opset, declared=declared))
+        else:
+            result.node.append(_sparse_constant(node.output[0], held.data_type, held.dims))
     return result
 
 
-def _small(node: NodeProto) -> NodeProto:
-    held = large_constant(node)
-    if held is None:
-        return node
-    return _sparse_constant(node.output[0], held.data_type, held.dims)
+def _standard_opset(imports: Iterable[OperatorSetIdProto]) -> int:
+    return next((e.version for e in imports if e.domain in ("", "ai.onnx")), 0)
 
 
 def _sparse_constant(name: str, elem_type: int, dims: Sequence[int]) -> NodeProto:

@@ -15,6 +15,20 @@ _BOUNDED = frozenset(
 """Operators whose result depends on the data and is bounded by what they read."""
 
 
+LONG_VECTOR = 100_000
+"""Elements of a vector from which data propagation, which keeps a symbol for each, costs much."""
+
+
+def has_long_vectors(model: bytes) -> bool:
+    """True when an input or a constant of the main graph is a vector of more than LONG_VECTOR."""
+    graph = ModelProto.FromString(model).graph
+    shapes = [
+        [dim.dim_value for dim in info.type.tensor_type.shape.dim]
+        for info in [*graph.input, *graph.value_info]
+    ]
+    return any(len(shape) == 1 and shape[0] > LONG_VECTOR for shape in shapes)
+
+
 def check_results(model: bytes, max_bytes: int) -> None:
     """Check that a one-node model's outputs fit.
 

@@ -120,12 +120,11 @@ def _infer(header: dict[str, Any], arrays: dict[str, Any]) -> wire.Message:
     import onnx
 
     strict = header["strict"]
+    model = arrays[wire.MODEL].tobytes()
+    data_prop = header["data_prop"] and not sizes.has_long_vectors(model)
     with _bounded_memory():
         found = onnx.shape_inference.infer_shapes(
-            arrays[wire.MODEL].tobytes(),
-            check_type=strict,
-            strict_mode=strict,
-            data_prop=header["data_prop"],
+            model, check_type=strict, strict_mode=strict, data_prop=data_prop
         )
     if strict:
         return {}, {}

@@ -107,14 +107,19 @@ class _Signature:
     operator: tuple[str, str]
     attributes: bytes
     inputs: tuple[str | bytes, ...]
-    reads: tuple[str, ...]
+    reads: tuple[str, ...] = field(compare=False)
 
 
 def _signatures(model: Model) -> dict[tuple[str, ...], _Signature]:
     graph = model.proto.graph
     constants = {tensor.name: model.tensor(tensor).digest() for tensor in graph.initializer}
     for info in graph.input:
-        constants.pop(info.name, None)
+        if info.name in constants:  # overridable: its name matters, and so does its default
+            constants[info.name] = info.name.encode() + constants[info.name]
+    functions = {(f.domain, f.name) for f in model.proto.functions}
+    bodies = hashlib.sha256()
+    for function in model.proto.functions:
+        bodies.update(function.SerializeToString(deterministic=True))
     signatures = {}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
@@ -127,6 +132,8 @@ def _signatures(model: Model) -> dict[tuple[str, ...], _Signature]:
             attributes.update(attribute.SerializeToString(deterministic=True))
         for name in reads[len(node.input) :]:
             attributes.update(constants.get(name, b""))
+        if (node.domain, node.op_type) in functions:
+            attributes.update(bodies.digest())
         domain = "" if node.domain in STANDARD_DOMAINS else node.domain
         signatures[tuple(node.output)] = _Signature(
             (domain, node.op_type), attributes.digest(), inputs, reads

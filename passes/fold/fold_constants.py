@@ -106,7 +106,7 @@ class FoldConstants:
             # What was to free more than it adds got stuck: each result has to pass by itself.
             ends = [n for n in found.exact if _is_read_outside(n, found)]
             ends = [n for n in ends if self._size_of(n, found) <= self.max_growth_bytes]
-        if not whole:
+        if len(ends) < len(cone.added) and not found.refused:
             yield Skip("result is larger than what it is made of")
         yield from found.refused.values()
         members = set(cone.nodes)
