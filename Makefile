@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 CORPUS ?=
 export CORPUS
 
-.PHONY: demo test test-all lint bench clean help
+.PHONY: demo test test-all lint clean help
 help:
 	@echo "make demo      install into .venv and optimise real models, printing the reports"
 	@echo "make test      the whole suite (under 10 minutes on 2 cores)"
@@ -15,7 +15,7 @@ help:
 # .venv is keyed to pyproject.toml: a changed dependency makes it anew.
 STAMP := $(VENV)/.installed
 $(STAMP): pyproject.toml
-	@rm -rf $(VENV)
+	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
@@ -23,8 +23,7 @@ $(STAMP): pyproject.toml
 DEMO := build/demo
 demo: $(STAMP)
 	@mkdir -p $(DEMO)
-	$(PY) -m models.fetch silero_vad resnet_20 > /dev/null
-	$(PY) -m graphopt optimize "$$($(PY) -m models.fetch --path silero_vad)" -o $(DEMO)/silero_vad.onnx --data "$$($(PY) -m models.feeds silero_vad $(DEMO)/silero_vad.npz)"
+	$(PY) -m graphopt optimize "$$($(PY) -m models.fetch --path silero_vad)" -o $(DEMO)/silero_vad.onnx
 	$(PY) -m graphopt optimize models/resnet_20.onnx -o $(DEMO)/resnet_20.onnx
 
 test: $(STAMP)
@@ -37,7 +36,7 @@ lint: $(STAMP)
 	$(PY) -m ruff check graphopt passes tests models
 	$(PY) -m ruff format --check graphopt passes tests models
 	$(PY) -m mypy graphopt tests models
-	$(VENV)/bin/lint-imports
+	$(PY) -c 'from importlinter.cli import lint_imports_command as run; run()'
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -73,7 +73,13 @@ class Pass(Protocol[M]):
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """One step of a whole-graph pass: applied, undone, counted and bisected by itself."""
+    """One step of a whole-graph pass: applied, undone, counted and bisected by itself.
+
+    Attributes:
+        root: What names the step in reports and across undoing: a value's `label()`.
+        effect: What the step may do to the answers.
+        apply: Makes it, through the editor alone.
+    """
 
     root: str
     effect: Effect

@@ -90,6 +90,10 @@ class ValueView(Protocol):
         """SHA-256 over dtype, shape and bytes of a constant, read block by block."""
         ...
 
+    def label(self) -> str:
+        """Its name, after the path of its graph unless that is the main one."""
+        ...
+
     def replaceable_by(self, other: ValueView) -> Skip | None:
         """Why the editor would refuse `replace(self, other)`; None where it would not."""
         ...
@@ -162,6 +166,11 @@ class GraphView(Protocol):
     @property
     def kind(self) -> Literal["main", "body", "function"]:
         """Which of the three it is."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """Empty for the main graph; else where it is: the function, the owners' outputs."""
         ...
 
     @property

@@ -162,7 +162,7 @@ class Walk:
 
 def _root_of(view: NodeHandle) -> str:
     """What names a root across undoing: its first output."""
-    return next((value.name for value in view.outputs if value is not None), view.label())
+    return next((value.label() for value in view.outputs if value is not None), view.label())
 
 
 def is_local(instance: AnyPass) -> TypeIs[Pass[Any]]:

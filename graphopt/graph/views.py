@@ -86,6 +86,10 @@ class ValueHandle:
     def digest(self) -> bytes:
         return self._constant().digest()
 
+    def label(self) -> str:
+        scope = self.element.scope
+        return f"{scope.path}/{self.name}" if scope is not None and scope.path else self.name
+
     def replaceable_by(self, other: ValueView) -> Skip | None:
         assert isinstance(other, ValueHandle)
         return refusal(self.element, other.element)
@@ -191,6 +195,10 @@ class GraphHandle:
     @property
     def kind(self) -> Literal["main", "body", "function"]:
         return self.element.kind
+
+    @property
+    def path(self) -> str:
+        return self.element.path
 
     @property
     def nodes(self) -> Sequence[NodeHandle]:

@@ -33,8 +33,16 @@ def run(session: Any, names: list[str], feeds: dict[str, Any]) -> list[Any]:
     inputs = {name: _fed(value) for name, value in feeds.items()}
     if not any(_element(kinds.get(name, "")) in _LACKING for name in names):
         return list(session.run(names, inputs))
-    values = session.run_with_ort_values(names, {n: _as_value(v) for n, v in inputs.items()})
-    return [_array(value) for value in values]
+    binding = session.io_binding()
+    for name, value in inputs.items():
+        if isinstance(value, np.ndarray):
+            binding.bind_cpu_input(name, np.ascontiguousarray(value).reshape(value.shape))
+        else:
+            binding.bind_ortvalue_input(name, value)
+    for name in names:
+        binding.bind_output(name)
+    session.run_with_iobinding(binding)
+    return [_array(value) for value in binding.get_outputs()]
 
 
 def _element(kind: str) -> str:
@@ -52,12 +60,6 @@ def _fed(value: Any) -> Any:
 
     elem = int(helper.np_dtype_to_tensor_dtype(value.dtype))
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(value, elem)
-
-
-def _as_value(value: Any) -> Any:
-    import onnxruntime as ort
-
-    return ort.OrtValue.ortvalue_from_numpy(value) if isinstance(value, np.ndarray) else value
 
 
 def _array(value: Any) -> Any:

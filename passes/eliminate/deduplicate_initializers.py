@@ -60,7 +60,7 @@ def _merge(group: list[ValueView]) -> Iterable[Rewrite | Skip]:
         if first is None:
             equals.append(value)
         else:
-            yield Rewrite(value.name, Effect.IDENTICAL, _merging(value, first))
+            yield Rewrite(value.label(), Effect.IDENTICAL, _merging(value, first))
 
 
 def _merging(value: ValueView, first: ValueView) -> Callable[[Editor], None]:

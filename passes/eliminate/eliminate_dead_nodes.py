@@ -42,7 +42,7 @@ class EliminateDeadNodes:
         for scope in graph.nested():
             for value in scope.initializers:
                 if not value.readers and not value.is_graph_output:
-                    yield Rewrite(value.name, Effect.IDENTICAL, _removal(value))
+                    yield Rewrite(value.label(), Effect.IDENTICAL, _removal(value))
 
 
 def _dead_node(node: NodeView) -> Iterable[Rewrite | Skip]:
@@ -51,7 +51,7 @@ def _dead_node(node: NodeView) -> Iterable[Rewrite | Skip]:
     if _has_opaque(node):
         yield Skip("unread, but of another domain or a function")
         return
-    root = next((v.name for v in node.outputs if v is not None), node.label())
+    root = next((v.label() for v in node.outputs if v is not None), node.label())
     yield Rewrite(root, Effect.IDENTICAL, lambda edit: edit.remove(node))
 
 

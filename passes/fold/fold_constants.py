@@ -95,7 +95,7 @@ class FoldConstants:
         if not node.graph.stores_initializers or (output.nbytes or 0) > self.max_bytes:
             return None
         arrays = {output: output.array()}
-        return Rewrite(output.name, Effect.IDENTICAL, _folding(node, arrays, set()))
+        return Rewrite(output.label(), Effect.IDENTICAL, _folding(node, arrays, set()))
 
     def _cone(self, cone: Cone, context: Context) -> Iterable[Rewrite | Skip]:
         """Evaluate first, decide then, edit last: nothing is stored that nobody reads."""
@@ -113,7 +113,7 @@ class FoldConstants:
         for node in ends:
             if node in found.exact and any(v is not None and v.readers for v in node.outputs):
                 effect = Effect.IDENTICAL if found.exact[node] else Effect.ROUNDING
-                root = next(value.name for value in node.outputs if value is not None)
+                root = next(value.label() for value in node.outputs if value is not None)
                 yield Rewrite(root, effect, _folding(node, found.arrays, members))
 
     def _evaluate(self, nodes: list[NodeView], context: Context) -> _Evaluated:

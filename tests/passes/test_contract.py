@@ -1,0 +1,266 @@
+"""What every registered pass promises; a new pass is covered without a word here."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import onnx
+import pytest
+
+import graphopt
+from graphopt.contract import (
+    AnyPass,
+    Context,
+    Editor,
+    Effect,
+    GraphView,
+    NodeView,
+    Rewrite,
+    Skip,
+)
+from graphopt.engine import OptimizeResult, available, make_pass
+from graphopt.model import SaveOptions, load_model, save_model
+from models.catalog import load_catalog
+from models.fetch import fetch
+from tests.passes.contract_checks import check_declaration, check_pass, check_situation
+from tests.passes.situations import SITUATIONS, checked, domain_spelled_out, nothing_to_do
+from tests.passes.support import agree, answers, random_feeds
+
+PASSES = list(available())
+
+QUIET: dict[str, set[str]] = {
+    "fold_constants": {"overridable", "graph outputs"},
+    "fuse_conv_batchnorm": {"overridable", "graph outputs", "two readers"},
+    "deduplicate_initializers": {"overridable"},
+    "eliminate_dead_nodes": set(),
+    "eliminate_identity": {"graph outputs"},
+}
+"""Situations, beside "nothing to do", in which a pass must make no edit; in all others it must."""
+
+
+@cache
+def result_of(name: str, situation: str) -> OptimizeResult:
+    return check_situation(make_pass(name, {}), SITUATIONS[situation]())
+
+
+def test_the_situations_are_valid_models() -> None:
+    assert set(checked()) == set(SITUATIONS)
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_declaration(name: str) -> None:
+    entry = available()[name]
+    instance = make_pass(name, {})
+    check_declaration(instance)
+    assert instance.name == name == entry.module.rpartition(".")[2]
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("name", PASSES)
+def test_situation(name: str, situation: str) -> None:
+    result_of(name, situation)
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("name", sorted(QUIET))
+def test_edits_are_made_where_they_should_be(name: str, situation: str) -> None:
+    quiet = QUIET[name] | {"nothing to do"}
+    assert result_of(name, situation).report.changed == (situation not in quiet)
+
+
+def test_every_first_pass_is_spoken_for() -> None:
+    assert set(QUIET) <= set(PASSES)
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_all_together(situation: str) -> None:
+    """The recipe `exact`: verified, no more nodes than before, and at a fixed point."""
+    model = SITUATIONS[situation]()
+    result = graphopt.optimize(model)
+    report = result.report
+    assert (report.status, report.left_out, report.warnings) == ("verified", [], ())
+    assert report.after.nodes <= report.before.nodes
+    assert report.changed == (situation != "nothing to do")
+    assert not graphopt.optimize(result.model, verify=False).report.changed
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_weights_in_another_file(name: str, tmp_path: Path) -> None:
+    source = save_model(
+        load_model(SITUATIONS["plain"]()), tmp_path / "m.onnx", SaveOptions(external_threshold=1)
+    )
+    before = source.read_bytes()
+    result = graphopt.optimize(source, passes=[name])
+    assert (result.report.status, result.report.left_out) == ("verified", [])
+    target = graphopt.save(result, tmp_path / "out.onnx")
+    assert source.read_bytes() == before
+    agree(onnx.load(source), onnx.load(target))
+
+
+@pytest.mark.parametrize("imported", ["", "ai.onnx"])
+def test_a_domain_spelled_out_on_every_node(imported: str) -> None:
+    """ONNX Runtime takes it, the checker does not: that is no fault of any rewrite."""
+    model = domain_spelled_out()
+    model.opset_import[0].domain = imported
+    for node in model.graph.node:
+        node.domain = "ai.onnx"
+    report = graphopt.optimize(model).report
+    assert (report.status, report.left_out) == ("verified", [])
+    assert all(report.rewrites().values())
+
+
+def fires_on(name: str) -> list[str]:
+    """Models that the pass's docstring names; empty where it says it has none."""
+    text = " ".join((inspect.getdoc(available()[name].load()) or "").split())
+    found = re.search(r"Fires on: ([^.]+)\.", text)
+    if found is None:
+        assert "synthetic graphs only" in text, f"{name}: no line 'Fires on: ...' in its docstring"
+        return []
+    return [item.strip() for item in found.group(1).split(",")]
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_fires_on(name: str) -> None:
+    """Alone, or within recipe `exact`: some find something only behind others."""
+    known = {model.name for model in load_catalog()}
+    for model in fires_on(name):
+        assert model in known, f"{name} names {model!r}, which the catalogue does not have"
+        path = fetch(model)
+        alone = graphopt.optimize(path, passes=[name], verify=False).report.rewrites()[name]
+        count = alone or graphopt.optimize(path, verify=False).report.rewrites().get(name, 0)
+        assert count > 0, f"{name} does nothing to {model}"
+
+
+HASHES = """if True:
+    import hashlib
+    import graphopt
+    from tests.passes.situations import SITUATIONS
+    for name, build in SITUATIONS.items():
+        result = graphopt.optimize(build(), verify=False)
+        print(name, hashlib.sha256(result.model.to_bytes()).hexdigest())
+"""
+
+
+def test_bytes_do_not_depend_on_the_hash_seed() -> None:
+    printed = []
+    for seed in ("1", "77"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run(
+            [sys.executable, "-c", HASHES],
+            env=environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        printed.append(done.stdout)
+    assert printed[0].count("\n") == len(SITUATIONS)
+    assert printed[0] == printed[1]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A node, and nothing more."""
+
+    node: NodeView
+    effect: Effect = Effect.IDENTICAL
+
+
+@dataclass(frozen=True)
+class NegateTwice:
+    """A pass that never comes to rest: each run adds two nodes."""
+
+    name: ClassVar[str] = "negate_twice"
+    effect: ClassVar[Effect] = Effect.IDENTICAL
+
+    def plan(self, graph: GraphView, context: Context) -> list[Rewrite | Skip]:
+        """Put two Neg before the first node that has an input."""
+        node = next(n for n in graph.nodes if n.inputs and n.inputs[0] is not None)
+
+        def insert(edit: Editor) -> None:
+            first = edit.insert("Neg", [node.inputs[0]], before=node)
+            second = edit.insert("Neg", [first.outputs[0]], before=node)
+            edit.set_input(node, 0, second.outputs[0])
+
+        return [Rewrite("negate", Effect.IDENTICAL, insert)]
+
+
+@dataclass(frozen=True)
+class DropTanh:
+    """A pass that is wrong: it takes Tanh for an Identity."""
+
+    name: ClassVar[str] = "drop_tanh"
+    effect: ClassVar[Effect] = Effect.IDENTICAL
+    roots: ClassVar[tuple[str, ...]] = ("Tanh",)
+
+    def match(self, node: NodeView, graph: GraphView, context: Context) -> Found:
+        """Any Tanh."""
+        return Found(node)
+
+    def rewrite(self, match: Found, edit: Editor) -> None:
+        """Bypass it."""
+        before, after = match.node.inputs[0], match.node.outputs[0]
+        assert before is not None
+        assert after is not None
+        edit.replace(after, before)
+        edit.remove(match.node)
+
+
+@dataclass(frozen=True)
+class Misnamed(DropTanh):
+    """A pass whose class is not called as its name asks."""
+
+
+@dataclass
+class Loose:
+    """A pass that is not frozen."""
+
+    name: ClassVar[str] = "loose"
+    effect: ClassVar[Effect] = Effect.IDENTICAL
+
+    def plan(self, graph: GraphView, context: Context) -> list[Rewrite | Skip]:
+        """Nothing."""
+        return []
+
+
+@dataclass
+class LooseEnds(Loose):
+    """A pass that is not frozen, well named."""
+
+    name: ClassVar[str] = "loose_ends"
+
+
+BROKEN: list[tuple[AnyPass, str]] = [
+    (Misnamed(), "class and name differ"),
+    (Loose(), "name is not verb_object"),
+    (LooseEnds(), "frozen"),
+    (NegateTwice(), "second run|fixed point"),
+    (DropTanh(), "taken back"),
+]
+
+
+@pytest.mark.parametrize(("instance", "promise"), BROKEN)
+def test_the_checks_find_what_is_broken(instance: AnyPass, promise: str) -> None:
+    with pytest.raises(AssertionError, match=promise):
+        check_declaration(instance)
+        check_situation(instance, nothing_to_do())
+
+
+def test_check_pass_is_for_others_too() -> None:
+    """What a plug-in's author calls."""
+    check_pass(make_pass("eliminate_identity", {}))
+    with pytest.raises(AssertionError, match=r"drop_tanh, situation 'nothing to do'"):
+        check_pass(DropTanh())
+
+
+def test_the_situations_move() -> None:
+    """Their outputs vary over the inputs: a constant one would prove nothing."""
+    for name, build in SITUATIONS.items():
+        model = build()
+        first, second = (answers(model, random_feeds(model, s), reference=False) for s in (0, 2))
+        assert any(not np.array_equal(a, b) for a, b in zip(first, second, strict=True)), name
