@@ -8,7 +8,7 @@ from typing import Literal
 
 from onnx import ModelProto
 
-from graphopt.contract import AnyPass, Effect, Target
+from graphopt.contract import AnyPass, Effect
 from graphopt.engine import (
     OptimizeOptions,
     OptimizeResult,
@@ -24,8 +24,9 @@ from graphopt.graph import annotate, build_program, graph_view, measure
 from graphopt.model import Model, SaveOptions, load_model, save_model
 from graphopt.report import ModelStats, Verification
 from graphopt.runtime import shared_runtime
-from graphopt.verify import Verifier, VerifyOptions
-from graphopt.verify.inputs import Feeds
+from graphopt.verify import Verifier, VerifyOptions, input_specs
+from graphopt.verify.data import check_data
+from graphopt.verify.inputs import Feeds, check_shapes
 
 Source = str | Path | bytes | ModelProto | Model
 
@@ -81,20 +82,18 @@ def optimize(
     Raises:
         graphopt.errors.GraphoptError: Bad input, an unknown recipe or pass, or a pass that raised.
     """
-    if seed < 0:
-        raise UsageError(f"seed {seed} is negative")
-    if target not in ("cpu", "cuda"):
-        raise UsageError(f"unknown target {target!r}", hint="one of: cpu, cuda")
+    loaded = load(model)
+    specs = input_specs(loaded.proto)
     options = OptimizeOptions(
         seed=seed,
-        data=data,
-        shapes={name: tuple(shape) for name, shape in (input_shapes or {}).items()},
+        data=None if data is None else check_data(data, specs),
+        shapes=check_shapes(input_shapes or {}, specs),
         verify=verify,
-        target=Target(provider=target),
+        target=_target(target),
         opset=opset,
         progress=progress or (lambda what: None),
     )
-    return optimize_model(load(model), _recipe(recipe, passes), options)
+    return optimize_model(loaded, _recipe(recipe, passes), options)
 
 
 def compare(
@@ -123,8 +122,12 @@ def compare(
     first, second = load(original), load(other)
     program = build_program(first)
     annotate(program, first.proto)
-    shapes = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
-    options = VerifyOptions(seed=seed, data=data, shapes=shapes)
+    specs = input_specs(first.proto)
+    options = VerifyOptions(
+        seed=seed,
+        data=None if data is None else check_data(data, specs),
+        shapes=check_shapes(input_shapes or {}, specs),
+    )
     with Verifier(first, graph_view(program.main, program), shared_runtime(), options) as verifier:
         return verifier.check(second, Effect.ROUNDING)
 
@@ -141,8 +144,8 @@ def inspect(
     Raises:
         graphopt.errors.GraphoptError: It cannot be read.
     """
-    shapes = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
-    return measure(load(model), shapes)
+    loaded = load(model)
+    return measure(loaded, check_shapes(input_shapes or {}, input_specs(loaded.proto)))
 
 
 def save(
@@ -163,6 +166,12 @@ def save(
     return save_model(what, path, SaveOptions(external_threshold=external_threshold))
 
 
+def _target(provider: str) -> Target:
+    if provider == "cpu" or provider == "cuda":
+        return Target(provider=provider)
+    raise UsageError(f"unknown target {provider!r}", hint="one of: cpu, cuda")
+
+
 def _recipe(recipe: str | Path | Recipe | None, passes: Sequence[str | AnyPass] | None) -> Recipe:
     if recipe is None and passes is None:
         recipe = "exact"
@@ -170,6 +179,8 @@ def _recipe(recipe: str | Path | Recipe | None, passes: Sequence[str | AnyPass] 
     if passes is None:
         assert base is not None
         return base
+    if isinstance(passes, str):
+        raise UsageError("passes is a text", hint=f"give a list: [{passes!r}]")
     if not passes:
         raise UsageError("passes is empty", hint='leave it out for the recipe "exact"')
     specs = [_spec(item) for item in passes]
@@ -177,6 +188,8 @@ def _recipe(recipe: str | Path | Recipe | None, passes: Sequence[str | AnyPass] 
 
 
 def _spec(item: str | AnyPass) -> PassSpec:
+    if isinstance(item, type):
+        raise UsageError(f"{item.__name__} is a class", hint=f"give an object: {item.__name__}()")
     if isinstance(item, str):
         return PassSpec(*parse_pass(item))
     return PassSpec.of(item)

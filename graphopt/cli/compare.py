@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from graphopt.cli.console import progress_shown, show
-from graphopt.cli.values import check_input_names, input_options, parse_shapes
+from graphopt.cli.values import input_options, parse_shapes
 from graphopt.errors import ExitCode
 
 
@@ -40,12 +40,13 @@ def command(
     from graphopt.report.text import render_verification
     from graphopt.verify import input_specs
     from graphopt.verify.data import load_data
+    from graphopt.verify.inputs import check_shapes
 
     shapes = parse_shapes(input_shapes)
     first = load_model(original, external_data_root=external_data_root)
     second = load_model(other, external_data_root=external_data_root)
     specs = input_specs(first.proto)
-    check_input_names(shapes, [spec.name for spec in specs])
+    shapes = check_shapes(shapes, specs)
     feeds = None if data is None else load_data(data, specs)
     with progress_shown(quiet=False, verbose=verbose) as progress:
         progress("comparing")

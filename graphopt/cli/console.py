@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 
@@ -22,6 +24,9 @@ def guarded(command: click.Command, arguments: list[str] | None = None) -> int:
         arguments: Its arguments; those of the process when None.
     """
     given = sys.argv[1:] if arguments is None else arguments
+    if threading.current_thread() is threading.main_thread():
+        # What schedulers send: it ends the run as Ctrl-C does, temporary files included.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = command.main(args=given, prog_name="graphopt", standalone_mode=False)
         return int(code) if isinstance(code, int) else ExitCode.DONE

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from graphopt.cli.console import show
-from graphopt.cli.values import check_input_names, parse_shapes
+from graphopt.cli.values import parse_shapes
 
 
 @click.command("inspect")
@@ -39,10 +39,11 @@ def command(
     from graphopt.model import load_model
     from graphopt.report.text import render_stats
     from graphopt.verify import input_specs
+    from graphopt.verify.inputs import check_shapes
 
     shapes = parse_shapes(input_shapes)
     loaded = load_model(model, external_data_root=external_data_root)
-    check_input_names(shapes, [spec.name for spec in input_specs(loaded.proto)])
+    shapes = check_shapes(shapes, input_specs(loaded.proto))
     stats = measure(loaded, shapes)
     if json:
         from graphopt.report.files import json_text

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import click
 
 from graphopt.cli.console import progress_shown, show
-from graphopt.cli.values import check_input_names, input_options, parse_shapes
+from graphopt.cli.values import input_options, parse_shapes
 from graphopt.errors import ExitCode, GraphoptError, UsageError
 
 
@@ -122,13 +122,14 @@ def _run(request: Request, output: Path | None, progress: Any) -> tuple[Any, int
     from graphopt.report.files import write_report
     from graphopt.verify import input_specs
     from graphopt.verify.data import load_data
+    from graphopt.verify.inputs import check_shapes
 
     recipe = _recipe(request)
     shapes = parse_shapes(request.input_shapes)
     model = load_model(request.model, external_data_root=request.external_data_root)
     try:
         specs = input_specs(model.proto)
-        check_input_names(shapes, [spec.name for spec in specs])
+        shapes = check_shapes(shapes, specs)
         result = optimize_model(
             model,
             recipe,

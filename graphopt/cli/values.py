@@ -39,20 +39,6 @@ def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def check_input_names(shapes: dict[str, tuple[int, ...]], names: Sequence[str]) -> None:
-    """Check that --input-shape names inputs that exist.
-
-    Raises:
-        UsageError: It does not.
-    """
-    for name in shapes:
-        if name not in names:
-            raise UsageError(
-                f"--input-shape names {name!r}, which is no input of the model",
-                hint=f"inputs: {', '.join(names)}",
-            )
-
-
 _INPUT_OPTIONS = (
     click.option(
         "--data",

@@ -11,6 +11,7 @@ from typing import Literal
 from graphopt.contract import Context, Target
 from graphopt.engine.pipeline import Progress, StageRunner
 from graphopt.engine.recipe import Recipe
+from graphopt.errors import UsageError
 from graphopt.graph import annotate, build_program, export_program, graph_view, measure, raise_opset
 from graphopt.model import Model
 from graphopt.report import Report, StageReport
@@ -71,6 +72,8 @@ def optimize_model(
         PassError: A pass raised.
     """
     options = options or OptimizeOptions()
+    if options.seed < 0:
+        raise UsageError(f"seed {options.seed} is negative")
     started = time.perf_counter()
     options.progress("reading the graph")
     given = raise_opset(model, options.opset) if isinstance(options.opset, int) else model

@@ -20,13 +20,13 @@ from graphopt.graph.journal import (
     Transaction,
 )
 from graphopt.graph.program import Program
+from graphopt.graph.replacing import refusal
 from graphopt.graph.shapes import infer_outputs
 from graphopt.graph.views import (
     GraphHandle,
     NodeHandle,
     ValueHandle,
     node_view,
-    refusal,
     value_view,
 )
 from graphopt.model import TensorData, tensor_from_array

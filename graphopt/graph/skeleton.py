@@ -36,7 +36,9 @@ def skeleton(model: ModelProto, *, declared: bool) -> ModelProto:
         declared: Keep declared value_info and output types; without them inference speaks alone.
     """
     result = ModelProto(ir_version=model.ir_version)
-    result.opset_import.extend(model.opset_import)
+    for entry in model.opset_import:
+        domain = "" if entry.domain == "ai.onnx" else entry.domain
+        result.opset_import.add(domain=domain, version=entry.version)
     result.functions.extend(_function(f, declared=declared) for f in model.functions)
     opset = _standard_opset(model.opset_import)
     result.graph.CopyFrom(_main(model.graph, opset, declared=declared))
@@ -106,9 +108,11 @@ def _graph(
 
 def _light(node: NodeProto, opset: int, *, declared: bool) -> NodeProto:
     """The node itself, or a copy with light bodies."""
-    if not any(a.HasField("g") for a in node.attribute):
+    spelled_out = node.domain == "ai.onnx"  # which the checker does not know for the standard one
+    if not spelled_out and not any(a.HasField("g") for a in node.attribute):
         return node
-    copy = NodeProto(op_type=node.op_type, domain=node.domain, name=node.name)
+    domain = "" if spelled_out else node.domain
+    copy = NodeProto(op_type=node.op_type, domain=domain, name=node.name)
     copy.overload = node.overload
     copy.input.extend(node.input)
     copy.output.extend(node.output)

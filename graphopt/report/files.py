@@ -48,9 +48,12 @@ def check_suffix(path: Path) -> None:
 
     Raises:
         UsageError: Neither .json nor .md.
+        FileError: Its folder is not there.
     """
     if path.suffix not in SUFFIXES:
         raise UsageError("report has an unknown suffix", file=path, hint="use .json or .md")
+    if not path.parent.is_dir():
+        raise FileError("the report's folder does not exist", file=path)
 
 
 def _finite(value: Any) -> Any:

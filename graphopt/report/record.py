@@ -199,5 +199,5 @@ class Report:
         return counts
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; its shape is stated by `schema.json` beside this module."""
+        """Plain data for JSON; `schema` says which shape it has."""
         return asdict(self)

@@ -24,6 +24,7 @@ from graphopt.verify.inputs import (
     make_feeds,
     size_plans,
 )
+from graphopt.verify.intermediates import unreached_outputs
 from graphopt.verify.numeric import NOISE, Outputs, difference, resolution
 
 INPUT_SETS = 3
@@ -38,12 +39,14 @@ class Baseline:
 
     Attributes:
         random: Outputs that differ when the same input is run twice.
+        constant: Outputs that no input reaches.
     """
 
     backend: Backend
     feeds: tuple[Feeds, ...]
     outputs: tuple[Outputs, ...]
     random: frozenset[str]
+    constant: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +81,25 @@ def establish(
         try:
             opened = runtime.open(Session(path, backend=backend))
         except RuntimeFailure as error:
-            reasons.append(f"does not load in {backend}: {_first_line(error)}")
+            reasons.append(f"does not load in {backend}: {_first_line(error, path)}")
             continue
         try:
-            found = _collect(opened, specs, seed, data, shapes)
+            found = _collect(opened, specs, seed, data, shapes, path)
             if isinstance(found, str):
                 reasons.append(found)
                 continue
             feeds, outputs = found
-            return Baseline(backend, feeds, outputs, _random_outputs(opened, feeds, outputs))
+            random = _random_outputs(opened, feeds, outputs)
+            return Baseline(backend, feeds, outputs, random, unreached_outputs(model.proto))
         except RuntimeFailure as error:
-            reasons.append(_first_line(error))
+            if data is not None and error.kind == "run":
+                # It loads, and refuses the data: another runtime's leniency proves nothing.
+                raise _unfit(error, path, model) from error
+            reasons.append(_first_line(error, path))
         finally:
             opened.close()
     if data is not None:
-        raise DataError(f"the model does not run on the data given: {reasons[0]}", file=model.path)
+        return Unusable(f"the original does not run: {reasons[0]}")
     return Unusable(f"the original does not run on generated inputs: {reasons[0]}")
 
 
@@ -121,6 +128,7 @@ def _collect(
     seed: int,
     data: Sequence[Feeds] | None,
     shapes: Mapping[str, tuple[int, ...]],
+    path: Path,
 ) -> Collected | str:
     if data is not None:
         return tuple(data), tuple(opened.run(feeds) for feeds in data)
@@ -141,7 +149,7 @@ def _collect(
             except RuntimeFailure as error:
                 if error.kind in ("crash", "timeout"):
                     raise
-                reason = _first_line(error)
+                reason = _first_line(error, path)
                 continue
             feeds.append(made)
             outputs.append(result)
@@ -172,5 +180,11 @@ def _random_outputs(
     return frozenset(name for name, d in found if d.mismatch or d.max_rel > 1e-3)
 
 
-def _first_line(error: RuntimeFailure) -> str:
-    return error.message.splitlines()[0][:300]
+def _unfit(error: RuntimeFailure, path: Path, model: Model) -> DataError:
+    reason = _first_line(error, path)
+    return DataError(f"the model does not run on the data given: {reason}", file=model.path)
+
+
+def _first_line(error: RuntimeFailure, path: Path) -> str:
+    """What the runtime said, without the name of graphopt's temporary file."""
+    return error.message.splitlines()[0].replace(str(path), "the model")[:300]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -34,6 +34,26 @@ def load_data(path: Path, specs: Sequence[InputSpec]) -> list[Feeds]:
     """
     files = _files(path)
     return [_checked(_arrays(file, specs), specs, file) for file in files]
+
+
+def check_data(data: object, specs: Sequence[InputSpec]) -> list[Feeds]:
+    """Check input sets that a caller gives in Python.
+
+    Raises:
+        DataError: They are no sequence of mappings, or do not fit the model.
+    """
+    if not isinstance(data, Sequence) or isinstance(data, str | bytes):
+        raise DataError("data is no sequence of input sets", hint="give [{input name: array}]")
+    sets: list[Feeds] = []
+    for number, feeds in enumerate(data):
+        if not isinstance(feeds, Mapping):
+            raise DataError("an input set is no mapping", hint="give [{input name: array}]")
+        given = {
+            name: value if isinstance(value, list) else np.asarray(value)
+            for name, value in feeds.items()
+        }
+        sets.append(_checked(given, specs, f"input set {number}"))
+    return sets
 
 
 def _files(path: Path) -> list[Path]:
@@ -73,7 +93,7 @@ def _arrays(file: Path, specs: Sequence[InputSpec]) -> Feeds:
     return arrays
 
 
-def _checked(feeds: Feeds, specs: Sequence[InputSpec], file: Path) -> Feeds:
+def _checked(feeds: Feeds, specs: Sequence[InputSpec], file: Path | str) -> Feeds:
     wanted = {spec.name: spec for spec in specs}
     for name in feeds:
         if name not in wanted:
@@ -84,6 +104,8 @@ def _checked(feeds: Feeds, specs: Sequence[InputSpec], file: Path) -> Feeds:
         if name not in feeds:
             raise DataError(f"input {name!r} is missing", file=file)
         array = feeds[name]
+        if spec.is_sequence or not isinstance(array, np.ndarray):
+            continue
         if spec.dtype is not None and spec.dtype.kind == "O" and array.dtype.kind in "US":
             array = feeds[name] = array.astype(str).astype(object)
         if spec.dtype is not None and array.dtype != spec.dtype:

@@ -8,7 +8,7 @@ a table stays inside it, one that is compared with constants takes their values.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from onnx import ModelProto, TypeProto, ValueInfoProto
 
 from graphopt.contract import Array, GraphView, ValueView
+from graphopt.errors import UsageError
 from graphopt.model.tensor import numpy_dtype
 
 Feeds = dict[str, Any]
@@ -61,6 +62,24 @@ class InputSpec:
     is_sequence: bool = False
     below: int | None = None
     choices: tuple[int, ...] = field(default=())
+
+
+def check_shapes(
+    shapes: Mapping[str, Sequence[int]], specs: Sequence[InputSpec]
+) -> dict[str, tuple[int, ...]]:
+    """Check that stated shapes name inputs that exist.
+
+    Raises:
+        UsageError: They do not.
+    """
+    names = [spec.name for spec in specs]
+    for name in shapes:
+        if name not in names:
+            raise UsageError(
+                f"a shape is stated for {name!r}, which is no input of the model",
+                hint=f"inputs: {', '.join(names)}",
+            )
+    return {name: tuple(shape) for name, shape in shapes.items()}
 
 
 def input_specs(model: ModelProto, graph: GraphView | None = None) -> list[InputSpec]:

@@ -17,6 +17,10 @@ from graphopt.model import Model
 from graphopt.model.carrier import STANDARD_DOMAINS
 from graphopt.model.tensor import is_floating
 
+_RANDOM = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
+     "RandomUniformLike"}
+)  # fmt: skip
 PER_ROUND = 8
 ROUNDS = 4
 
@@ -90,6 +94,17 @@ def look_inside(before: Model, after: Model) -> Inside:
             if name in computed and name in floats and name not in outputs:
                 found.survivors.append(name)
     return found
+
+
+def unreached_outputs(model: ModelProto) -> frozenset[str]:
+    """Outputs that depend on no input that is fed, and on nothing random."""
+    defaults = {tensor.name for tensor in model.graph.initializer}
+    reached = {info.name for info in model.graph.input if info.name not in defaults}
+    for node in model.graph.node:
+        opaque = node.domain not in STANDARD_DOMAINS or node.op_type in _RANDOM
+        if opaque or not reached.isdisjoint(_reads(node)):
+            reached.update(node.output)
+    return frozenset(info.name for info in model.graph.output if info.name not in reached)
 
 
 def with_outputs(model: Model, names: list[str]) -> Model:

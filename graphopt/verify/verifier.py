@@ -137,7 +137,7 @@ class Verifier:
         baseline: Baseline, results: list[Outputs], noise: list[Outputs], *, exact: bool
     ) -> list[Check]:
         return compare_outputs(
-            baseline.outputs, results, noise, exact=exact, varying=bool(baseline.feeds[0]),
+            baseline.outputs, results, noise, exact=exact, constant=baseline.constant,
             random=baseline.random,
         )  # fmt: skip
 

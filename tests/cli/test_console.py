@@ -149,7 +149,7 @@ def test_python_m_is_the_command(tmp_path: Path) -> None:
 def test_third_party_that_is_broken_is_one_line(
     run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(tmp_path / "site", "acme", "acme_passes", {"swap_things.py": "import nothing_such"})
+    install(tmp_path / "site", "acme", "acme_broken", {"swap_things.py": "import nothing_such"})
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     available.cache_clear()
     try:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from graphopt.cli.values import check_input_names, parse_shapes
+from graphopt.cli.values import parse_shapes
 from graphopt.errors import UsageError
 
 
@@ -34,10 +34,3 @@ def test_nonsense(text: str) -> None:
     with pytest.raises(UsageError, match=r"is not NAME:d,d,\.\.\.") as caught:
         parse_shapes([text])
     assert caught.value.hint == "for example image:1,3,224,224"
-
-
-def test_names_are_checked() -> None:
-    check_input_names({"x": (1,)}, ["x", "y"])
-    with pytest.raises(UsageError, match="names 'z'") as caught:
-        check_input_names({"z": (1,)}, ["x", "y"])
-    assert caught.value.hint == "inputs: x, y"

@@ -164,6 +164,14 @@ def test_declared_types_and_annotations_of_removed_values_go() -> None:
     assert not graph.quantization_annotation
 
 
+def test_the_declared_type_of_a_value_that_took_anothers_name_goes() -> None:
+    edited = Edited("g (float[4] x) => (float[4] y) <float[4] s> { s = Relu(x) y = Identity(s) }")
+    edited.edit.replace(edited.value("y"), edited.value("s"))
+    edited.edit.remove(edited.node("Identity"))
+    assert not export_program(edited.program).proto.graph.value_info
+    assert edited.graph.element.look_up("s") is None  # type: ignore[attr-defined]
+
+
 def test_a_removed_initializer_goes_and_the_others_keep_their_order() -> None:
     edited = Edited(
         "g (float[1] x, float[1] d) => (y) { y = Sum(x, a, c, d) }",
@@ -193,6 +201,15 @@ def test_a_bodys_reads_count_for_the_order() -> None:
     edited.edit.set_input(relu, 0, edited.value("t"))
     assert order(edited) == ["Neg", "Floor", "Exp", "If"]
     edited.text()
+
+
+def test_so_does_what_a_body_gives_back_as_it_is() -> None:
+    edited = Edited("""g (float[4] x, bool c) => (float[4] y) {
+      y = If (c) <then_branch = t () => (s) {}, else_branch = e () => (b) { b = Exp(x) }>
+      s = Neg(x)
+    }""")
+    edited.edit.constant(np.ones(1), "w", edited.graph)
+    assert order(edited) == ["Neg", "If"]
 
 
 def test_a_file_that_was_out_of_order_is_sorted_once_edited() -> None:

@@ -144,6 +144,7 @@ def snapshot(edited: Program) -> Any:
         for value in all_values(edited)
     ]
     counts = [scope.edits for scope in edited.scopes()]
+    counts += [node.edits for scope in edited.scopes() for node in scope.ordered()]
     names = [sorted(scope.names) for scope in edited.scopes()]
     try:
         message = export_program(edited, rebuild=True).proto.SerializeToString(deterministic=True)

@@ -73,7 +73,7 @@ def test_unknown_suffix(name: str) -> None:
 
 
 def test_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="report cannot be written"):
+    with pytest.raises(FileError, match="folder does not exist"):
         write_report(report(), tmp_path / "none" / "report.json")
 
 

@@ -7,8 +7,17 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
+from graphopt.errors import UsageError
 from graphopt.graph import graph_view
-from graphopt.verify.inputs import Feeds, InputSpec, SizePlan, input_specs, make_feeds, size_plans
+from graphopt.verify.inputs import (
+    Feeds,
+    InputSpec,
+    SizePlan,
+    check_shapes,
+    input_specs,
+    make_feeds,
+    size_plans,
+)
 from tests.build import build, parse
 
 PLAN = next(size_plans(0))
@@ -186,3 +195,11 @@ def test_plans_start_with_three_batch_sizes_and_repeat_none() -> None:
     for variation in range(3):
         found = list(size_plans(variation))
         assert len(found) == len(set(found))
+
+
+def test_stated_shapes_must_name_inputs() -> None:
+    specs = [InputSpec("x", None, None), InputSpec("y", None, None)]
+    assert check_shapes({"x": [1]}, specs) == {"x": (1,)}
+    with pytest.raises(UsageError, match="'z'") as caught:
+        check_shapes({"z": (1,)}, specs)
+    assert caught.value.hint == "inputs: x, y"

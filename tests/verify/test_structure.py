@@ -91,10 +91,10 @@ def test_checker_finding_that_the_original_has_too() -> None:
     assert statuses(broken, broken) == {"signature": "ok", "checker": "ok", "inference": "ok"}
 
 
-def test_another_checker_finding_than_the_original_has() -> None:
+def test_checker_finding_of_another_kind_than_the_original_has() -> None:
     broken, other = model(), model()
     broken.graph.node[0].input[1] = "nowhere"
-    other.graph.node[0].input[0] = "elsewhere"
+    other.graph.node[0].op_type = "Addd"
     assert statuses(broken, other)["checker"] == "failed"
 
 
