@@ -8,7 +8,7 @@ from typing import Literal
 
 from onnx import ModelProto
 
-from graphopt.contract import AnyPass, Effect
+from graphopt.contract import AnyPass, Effect, Target
 from graphopt.engine import (
     OptimizeOptions,
     OptimizeResult,
