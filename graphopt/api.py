@@ -167,9 +167,11 @@ def save(
 
 
 def _target(provider: str) -> Target:
-    if provider == "cpu" or provider == "cuda":
-        return Target(provider=provider)
-    raise UsageError(f"unknown target {provider!r}", hint="one of: cpu, cuda")
+    known: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
+    for name in known:
+        if provider == name:
+            return Target(provider=name)
+    raise UsageError(f"unknown target {provider!r}", hint=f"one of: {', '.join(known)}")
 
 
 def _recipe(recipe: str | Path | Recipe | None, passes: Sequence[str | AnyPass] | None) -> Recipe:

@@ -198,25 +198,21 @@ class GraphEditor:
     def _take_over(self, old: Tensor, new: Tensor) -> None:
         """Let the producer of `new` write the graph output `old`, whose name must stay."""
         old_producer, producer = old.inputs[0], new.inputs[0]
-        self._rewire(new, old, but=old_producer)
-        self._link(
-            old_producer,
-            "outputs",
-            [Value("", None) if v is old else v for v in old_producer.outputs],
-        )
+        self._rewire(new, old)
+        # The former producer may stay for another output's sake: its own becomes a dead one.
+        dead = Value(self._program.fresh(f"{old.name}_unused"), old_producer.scope)
+        self._apply(PlaceName(dead, old_producer.scope, present=True))
+        outputs = [dead if v is old else v for v in old_producer.outputs]
+        self._link(old_producer, "outputs", outputs)
         self._link(producer, "outputs", [old if v is new else v for v in producer.outputs])
         self._apply(PlaceName(new, producer.scope, present=False))
         if old.type_known.shape is None:
             known = ValueType(old.type_known.dtype or new.type_known.dtype, new.type_known.shape)
             self._apply(SetType(old, old.type_known, known))
 
-    def _rewire(self, old: Tensor, new: Tensor, but: Node | None = None) -> None:
+    def _rewire(self, old: Tensor, new: Tensor) -> None:
         for node in dict.fromkeys(old.outputs):
-            if node is not but:
-                self._link(node, "inputs", [new if v is old else v for v in node.inputs])
-        if but is not None and old in but.inputs:
-            # The node that goes away must not read what it now writes.
-            self._link(but, "inputs", [Value("", None) if v is old else v for v in but.inputs])
+            self._link(node, "inputs", [new if v is old else v for v in node.inputs])
 
     def _detach(self, body: Scope) -> None:
         """Let the nodes of a body that goes away read nothing outside it any more."""

@@ -97,6 +97,28 @@ def test_fields_of_a_newer_onnx_are_kept() -> None:
     assert rebuilt(model).SerializeToString(deterministic=True) == wanted
 
 
+def test_text_that_is_not_utf8_survives() -> None:
+    # Vendors write doc strings in GBK or Latin-1; protobuf hands such text out as bytes.
+    text = adorned().SerializeToString()
+    for word in (
+        b"vendor",
+        b"words",
+        b"graph words",
+        b"why Add",
+        b"why Neg",
+        b"a function",
+        b"author",
+    ):
+        assert word in text
+        text = text.replace(word, word[:-1] + b"\xe9")
+    model = ModelProto.FromString(text)
+    assert rebuilt(model).SerializeToString() == model.SerializeToString()
+    edited = Edited(model)
+    edited.edit.set_input(edited.node("Sum"), 0, edited.value("x"))
+    after = export_program(edited.program).proto.SerializeToString()
+    assert after.count(b"\xe9") == text.count(b"\xe9")
+
+
 def test_bodies_are_rebuilt_with_all_they_hold() -> None:
     model = parse(BODIES)
     body = model.graph.node[2].attribute[0].g

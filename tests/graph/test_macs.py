@@ -109,6 +109,9 @@ UNKNOWN = {
     "an ellipsis": (
         'g (float[2, 3] x, float[3, 2] z) => (y) { y = Einsum<equation = "...i,ij">(x, z) }'
     ),
+    "an equation that is no text": (
+        "g (float[2, 3] x) => (float[2, 3] y) { y = Einsum<equation = 7>(x) }"
+    ),
     "an operator without a rule": (
         '<ir_version: 12, opset_import: ["": 23]> g (float[1, 2, 4, 8] q) => (y) '
         "{ y = Attention(q, q, q) }"

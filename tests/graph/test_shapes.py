@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from graphopt.graph import Program, annotate, bind_inputs, build_program, export
 from graphopt.graph.elements import ValueType
 from graphopt.graph.shapes import contradicts, infer_bound
 from graphopt.model import Model
+from graphopt.runtime import inference
 from tests.build import build, parse
 from tests.graph.edited import Edited
 
@@ -242,6 +244,17 @@ def test_no_weight_is_copied_for_inference() -> None:
     found = shapes(build(model))
     assert found["a"] == found["p"] == ("N", 512)
     assert found["q"] == (512, 512)
+
+
+def test_inference_that_never_ends_is_given_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "_SECONDS", 1.0)
+    model = parse('g (float[3, 5, 5] x) => (y) { y = Einsum<equation = "i">(x) z = Relu(x) }')
+    model.graph.node[0].attribute[0].s = b"...\0i ->...i"  # onnx's own code loops on this
+    started = time.monotonic()
+    program = build(model)
+    annotate(program, model)
+    assert shapes(program)["y"] is None
+    assert time.monotonic() - started < 3.5, "it was waited for again and again"
 
 
 @pytest.mark.parametrize(

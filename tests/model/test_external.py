@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from onnx import TensorProto
 
-from graphopt.errors import ExitCode, ExternalDataError
+from graphopt.errors import ExitCode, ExternalDataError, GraphoptError
 from graphopt.model import Model, load_model
 from graphopt.model.tensors import model_tensors
 from tests.build import PLACES, RAMP, external_tensor, holding
@@ -221,6 +221,16 @@ def test_no_location_is_refused(folder: Path) -> None:
     assert "names no location" in str(refused(written(folder, tensor)))
     tensor.ClearField("external_data")
     assert "names no location" in str(refused(written(folder, tensor)))
+
+
+def test_a_location_or_key_that_is_not_utf8_is_refused(folder: Path) -> None:
+    path = written(folder, external_tensor("w", "w.bin", RAMP, offset=0))
+    content = path.read_bytes()
+    for word in (b"w.bin", b"location", b"offset"):
+        path.write_bytes(content.replace(word, word[:-1] + b"\xff"))
+        with pytest.raises(GraphoptError) as caught:
+            load_model(path)
+        assert str(path) in str(caught.value)
 
 
 def test_dimensions_that_multiply_beyond_64_bits_are_refused(folder: Path) -> None:

@@ -158,6 +158,43 @@ def test_a_file_beyond_the_protobuf_limit_is_refused_unread(tmp_path: Path) -> N
     assert error.hint and "external data" in error.hint
 
 
+def awkward() -> ModelProto:
+    """Names in every place, each with a "Q" in it."""
+    proto = parse(
+        """<ir_version: 8, opset_import: ["": 17, "Qdomain": 1]>
+        agraph (float[Qdim] Qx) => (float[Qdim] Qy) <float Qinfo> {
+          [Qnode] Qs = Qdomain.Qcall<Qattribute = 1>(Qx)
+          Qy = Add(Qs, Qsparse)
+        }
+        <domain: "Qdomain", opset_import: ["": 17]> Qcall <Qattribute> (Qv) => (Qr) {
+          Qr = Softmax<axis: int = @Qattribute>(Qv)
+        }"""
+    )
+    proto.functions[0].overload = proto.graph.node[0].overload = "Qoverload"
+    sparse = proto.graph.sparse_initializer.add(dims=[4])
+    sparse.values.CopyFrom(onnx.numpy_helper.from_array(np.ones(1, np.float32), "Qsparse"))
+    sparse.indices.CopyFrom(onnx.numpy_helper.from_array(np.array([0]), ""))
+    note = proto.graph.quantization_annotation.add(tensor_name="Qs")
+    note.quant_parameter_tensor_names.add(key="Qkey", value="Qvalue")
+    proto.graph.initializer.add(name="Qweight", data_type=1, dims=[0])
+    proto.training_info.add().update_binding.add(key="Qweight", value="Qbound")
+    return proto
+
+
+def test_a_name_that_is_not_utf8_is_refused_or_carried() -> None:
+    content = awkward().SerializeToString()
+    places = [at for at in range(len(content)) if content[at : at + 1] == b"Q"]
+    assert len(places) > 25
+    refusals = 0
+    for at in places:
+        damaged = content[:at] + b"\xff" + content[at + 1 :]
+        try:
+            whole_way(load_model(damaged))
+        except GraphoptError:
+            refusals += 1
+    assert refusals > 15
+
+
 def nested_bodies(levels: int) -> bytes:
     """A file of bodies in bodies; protobuf itself refuses to build one beyond its own limit."""
 
@@ -190,6 +227,7 @@ def whole_way(model: Model) -> None:
             assert node.attributes is not None
     measure(model)
     assert export_program(program) is model
+    export_program(program, rebuild=True)
 
 
 def mutated(content: bytes, rng: random.Random) -> bytes:
