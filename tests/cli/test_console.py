@@ -86,7 +86,10 @@ def test_exit_codes_of_the_process(model: Path, unverifiable: Path) -> None:
     assert {p.name for p in folder.iterdir()} == {"model.onnx", "odd.onnx", "out.onnx"}
 
 
-def test_interrupt(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_leaves_nothing_behind(
+    model: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     # A pass of a third party that waits gives the interrupt a moment to arrive in.
     site = tmp_path / "site"
     source = pass_source("wait_long").replace(
@@ -101,7 +104,7 @@ def test_interrupt(model: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "here\n"
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert (out, [line for line in err.splitlines() if line]) == ("", ["graphopt: interrupted"])
