@@ -12,7 +12,15 @@ from graphopt.contract import Context, Target
 from graphopt.engine.pipeline import Progress, StageRunner
 from graphopt.engine.recipe import Recipe
 from graphopt.errors import UsageError
-from graphopt.graph import annotate, build_program, export_program, graph_view, measure, raise_opset
+from graphopt.graph import (
+    Program,
+    annotate,
+    build_program,
+    export_program,
+    graph_view,
+    measure,
+    raise_opset,
+)
 from graphopt.model import Model
 from graphopt.report import Report, StageReport
 from graphopt.runtime import NodeEvaluator, shared_runtime
@@ -79,20 +87,7 @@ def optimize_model(
     given = raise_opset(model, options.opset) if isinstance(options.opset, int) else model
     program = build_program(given)
     annotate(program, given.proto)
-    main = graph_view(program.main, program)
-    runtime = shared_runtime()
-    context = Context(
-        target=options.target, seed=options.seed, evaluate_node=NodeEvaluator(runtime)
-    )
-    verify_options = VerifyOptions(
-        options.seed, options.data, options.shapes, options.verify_limit, options.target.provider
-    )
-    with Verifier(model, main, runtime, verify_options) as verifier:
-        runner = StageRunner(
-            program, context, recipe.admits, verifier if options.verify else None, options.progress
-        )
-        stages = [runner.run(stage) for stage in recipe.stages]
-        shapes = _shapes_used(verifier, options)
+    stages, shapes = _run(program, model, recipe, options)
     result = export_program(program)
     report = Report(
         status=_status(stages),
@@ -113,7 +108,29 @@ def optimize_model(
     return OptimizeResult(result, report)
 
 
-def _shapes_used(verifier: Verifier, options: OptimizeOptions) -> dict[str, tuple[int, ...]]:
+Shapes = dict[str, tuple[int, ...]]
+
+
+def _run(
+    program: Program, model: Model, recipe: Recipe, options: OptimizeOptions
+) -> tuple[list[StageReport], Shapes]:
+    """Run every stage; give their reports, and the input shapes at which MACs are counted."""
+    runtime = shared_runtime()
+    context = Context(
+        target=options.target, seed=options.seed, evaluate_node=NodeEvaluator(runtime)
+    )
+    verify_options = VerifyOptions(
+        options.seed, options.data, options.shapes, options.verify_limit, options.target.provider
+    )
+    main = graph_view(program.main, program)
+    with Verifier(model, main, runtime, verify_options) as verifier:
+        used = verifier if options.verify else None
+        runner = StageRunner(program, model, context, recipe.admits, used, options.progress)
+        stages = [runner.run(stage) for stage in recipe.stages]
+        return stages, _shapes_used(verifier, options)
+
+
+def _shapes_used(verifier: Verifier, options: OptimizeOptions) -> Shapes:
     """Input shapes of the first input set, at which MACs are counted."""
     baseline = verifier.baseline() if options.verify else None
     if not isinstance(baseline, Baseline):

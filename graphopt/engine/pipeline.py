@@ -12,6 +12,7 @@ from graphopt.engine.bisect import first_failure
 from graphopt.engine.recipe import Stage
 from graphopt.engine.walk import Blocked, Walk
 from graphopt.graph import Program, annotate, export_program, export_types
+from graphopt.model import Model
 from graphopt.report import LeftOut, PassResult, StageReport, Verification
 from graphopt.verify import Verifier
 
@@ -38,11 +39,13 @@ class StageRunner:
     """Runs stages on one program.
 
     Attributes:
+        original: The model before any change, raised opset included.
         verifier: Compares with the original; None switches verification off.
         progress: Told what is being done.
     """
 
     program: Program
+    original: Model
     context: Context
     admits: Effect
     verifier: Verifier | None
@@ -103,8 +106,11 @@ class StageRunner:
             return Verification("not verified", "none", note="verification was switched off")
         journal = self.program.journal
         journal.move_to(length)
+        candidate = export_program(self.program)
+        if candidate is self.original:
+            return Verification("ok", "none", note="nothing was changed")
         self.progress(f"verifying {length} rewrites")
-        return self.verifier.check(export_program(self.program), self._bound())
+        return self.verifier.check(candidate, self._bound())
 
     def _bound(self) -> Effect:
         """What the comparison asks for: equal bits only where the recipe promises them.

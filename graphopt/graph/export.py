@@ -50,12 +50,19 @@ def _model(program: Program, *, rebuild: bool, light: bool) -> ModelProto:
 
 def _copy_but(target: Message, source: Message, left_out: set[str]) -> None:
     """Copy every field that is set, but those that the graph writes anew."""
-    if len(UnknownFieldSet(source)):
-        # Fields of a newer ONNX than this one: only a whole copy keeps them.
-        target.CopyFrom(source)
-        for name in left_out:
-            target.ClearField(name)
-        return
+    if not len(UnknownFieldSet(source)):
+        try:
+            _copy_fields(target, source, left_out)
+            return
+        except UnicodeDecodeError:
+            pass  # text in another encoding, which Python can read but not set
+    # Such text, and fields of a newer ONNX than this one, survive in a whole copy only.
+    target.CopyFrom(source)
+    for name in left_out:
+        target.ClearField(name)
+
+
+def _copy_fields(target: Message, source: Message, left_out: set[str]) -> None:
     for field, value in source.ListFields():
         if field.name in left_out:
             continue
@@ -83,7 +90,7 @@ def _graph(scope: Scope, *, rebuild: bool, light: bool = False) -> GraphProto:
         tensor = weight.data.proto
         result.initializer.append(_stub(tensor) if light else tensor)
     result.node.extend(_node(node, rebuild=rebuild) for node in sorted_nodes(scope))
-    result.value_info.extend(_surviving(source.value_info, scope))
+    result.value_info.extend(_surviving(source.value_info, source, scope))
     result.quantization_annotation.extend(
         note for note in source.quantization_annotation if note.tensor_name in scope.names
     )
@@ -103,13 +110,19 @@ def _function(scope: Scope, *, rebuild: bool) -> FunctionProto:
     result = FunctionProto()
     _copy_but(result, source, {"node", "value_info"})
     result.node.extend(_node(node, rebuild=rebuild) for node in sorted_nodes(scope))
-    result.value_info.extend(_surviving(source.value_info, scope))
+    result.value_info.extend(_surviving(source.value_info, source, scope))
     return result
 
 
-def _surviving(infos: Iterable[ValueInfoProto], scope: Scope) -> list[ValueInfoProto]:
-    """Declared types of values that are still there; initializers state their own."""
-    return [info for info in infos if info.name in scope.names]
+def _surviving(
+    infos: Iterable[ValueInfoProto], source: GraphProto | FunctionProto, scope: Scope
+) -> list[ValueInfoProto]:
+    """Declared types, but of values that were there and are gone."""
+    gone = {name for node in source.node for name in node.output}
+    if isinstance(source, GraphProto):
+        gone |= {tensor.name for tensor in source.initializer}
+    gone -= scope.names.keys()
+    return [info for info in infos if info.name not in gone]
 
 
 def _node(node: Node, *, rebuild: bool) -> NodeProto:

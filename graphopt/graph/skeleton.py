@@ -22,6 +22,7 @@ from onnx import (
 
 from graphopt.model.tensor import packed_bytes
 
+_UNNEEDED = frozenset({"node", "doc_string", "metadata_props"})
 _SPARSE_CONSTANTS = 11
 """Opset from which a Constant may be sparse."""
 KEPT_BYTES = 4096
@@ -128,7 +129,7 @@ def _light(node: NodeProto, opset: int, *, declared: bool) -> NodeProto:
 def _function(function: FunctionProto, *, declared: bool) -> FunctionProto:
     result = FunctionProto()
     for field, value in function.ListFields():
-        if field.name == "node" or (field.name == "value_info" and not declared):
+        if field.name in _UNNEEDED or (field.name == "value_info" and not declared):
             continue
         if hasattr(value, "extend"):
             getattr(result, field.name).extend(value)

@@ -137,7 +137,7 @@ def _node_macs(node: NodeProto, types: Types) -> int | None:
         return rule(
             node, [s for s in inputs if s is not None], [s for s in outputs if s is not None]
         )
-    except (ValueError, IndexError, StopIteration):
+    except (ValueError, IndexError, StopIteration, AttributeError, TypeError):
         return None
 
 

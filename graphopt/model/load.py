@@ -7,11 +7,12 @@ import stat
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
-from onnx import FunctionProto, GraphProto, ModelProto, TensorProto
+from onnx import ModelProto, TensorProto
 
 from graphopt.errors import FileError, GraphoptError, ModelError
 from graphopt.model.carrier import Model, Source
 from graphopt.model.external import ExternalFiles
+from graphopt.model.names import model_names
 from graphopt.model.tensors import model_tensors
 
 PROTOBUF_LIMIT = (1 << 31) - 1
@@ -103,29 +104,13 @@ def _check_header(proto: ModelProto, path: Path | None) -> None:
 
 def _check_names(proto: ModelProto, path: Path | None) -> None:
     """Names must be text: where protobuf could not decode one it hands out bytes."""
-    graphs: list[GraphProto | FunctionProto] = [proto.graph, *proto.functions]
-    while graphs:
-        graph = graphs.pop()
-        names: list[object] = []
-        names.append(graph.name)
-        if isinstance(graph, GraphProto):
-            names += [tensor.name for tensor in graph.initializer]
-            names += [info.name for info in [*graph.input, *graph.output, *graph.value_info]]
-        else:
-            names += [graph.domain, *graph.input, *graph.output]
-        for node in graph.node:
-            names += [node.name, node.op_type, node.domain, *node.input, *node.output]
-            for attribute in node.attribute:
-                names += [attribute.name, attribute.ref_attr_name]
-                graphs += [attribute.g] if attribute.HasField("g") else []
-                graphs += attribute.graphs
-        wrong = next((name for name in names if isinstance(name, bytes)), None)
-        if wrong is not None:
-            raise ModelError(
-                f"is damaged: the name {wrong[:40]!r} is not UTF-8",
-                file=path,
-                hint="check that the download or copy is complete",
-            )
+    wrong = next((name for name in model_names(proto) if isinstance(name, bytes)), None)
+    if wrong is not None:
+        raise ModelError(
+            f"is damaged: the name {wrong[:40]!r} is not UTF-8",
+            file=path,
+            hint="check that the download or copy is complete",
+        )
 
 
 def _check_tensors(model: Model) -> None:

@@ -7,23 +7,32 @@ without it.
 
 from __future__ import annotations
 
+import hashlib
+
 from onnx import ModelProto
 
 from graphopt.errors import RuntimeFailure
 from graphopt.runtime.isolated import shared_runtime
 
-_SECONDS = 60.0
+_SECONDS = 20.0
+_hopeless: set[bytes] = set()
+"""Digests of models on which inference did not come to an end; nobody waits for them again."""
 
 
 def infer(model: ModelProto) -> ModelProto:
     """The model with inferred types; the model itself where inference fails altogether."""
     content = model.SerializeToString()
+    digest = hashlib.sha256(content).digest()
     for data_prop in (True, False):
+        if digest in _hopeless:
+            break
         try:
             answer = shared_runtime().ask_about(
                 "infer", content, {"data_prop": data_prop, "strict": False}, _SECONDS
             )
-        except RuntimeFailure:
+        except RuntimeFailure as error:
+            if error.kind == "timeout":
+                _hopeless.add(digest)
             continue
         return ModelProto.FromString(answer)  # type: ignore[no-any-return, unused-ignore]
     return model

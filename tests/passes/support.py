@@ -73,7 +73,7 @@ def run(
     annotate(program, source.proto)
     context = Context(evaluate_node=evaluator or NodeEvaluator(shared_runtime()))
     made = make_pass(instance, {}) if isinstance(instance, str) else instance
-    runner = StageRunner(program, context, Effect.LOSSY, None, lambda what: None)
+    runner = StageRunner(program, source, context, Effect.LOSSY, None, lambda what: None)
     report = runner.run(Stage((PassSpec.of(made),)))
     assert report.fixed_point
     result = export_program(program)
