@@ -17,33 +17,37 @@ from tests.build import external_tensor, parse
 
 ROOT = Path(__file__).parents[2]
 WIDTH, LAYERS = 2048, 32
+SIZE = WIDTH * WIDTH * 4
 LIMIT_MB = 64
 
 
-def layers() -> ModelProto:
-    """LAYERS matrix products, each weight in model.data."""
-    names = ["x", *(f"h{i}" for i in range(1, LAYERS)), "y"]
+def layers(count: int) -> ModelProto:
+    """Matrix products one after the other, each weight in model.data."""
+    names = ["x", *(f"h{i}" for i in range(1, count)), "y"]
     lines = [f"{out} = MatMul({names[i]}, w{i})" for i, out in enumerate(names[1:])]
     model = parse(f"g (float[N, {WIDTH}] x) => (float[N, {WIDTH}] y) {{ {' '.join(lines)} }}")
     shape = np.broadcast_to(np.float32(0), (WIDTH, WIDTH))
-    size = WIDTH * WIDTH * 4
-    for index in range(LAYERS):
-        tensor = external_tensor("", "model.data", shape[:1, :1], offset=index * size, length=size)
+    for index in range(count):
+        tensor = external_tensor("", "model.data", shape[:1, :1], offset=index * SIZE, length=SIZE)
         tensor.name, tensor.dims[:] = f"w{index}", [WIDTH, WIDTH]
         model.graph.initializer.append(tensor)
     return model
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("large")
-    (folder / "model.onnx").write_bytes(layers().SerializeToString())
+def written(folder: Path, count: int) -> Path:
+    (folder / "model.onnx").write_bytes(layers(count).SerializeToString())
     rng = np.random.default_rng(0)
     with (folder / "model.data").open("wb") as stream:
-        for _ in range(LAYERS):
-            stream.write(rng.bytes(WIDTH * WIDTH * 4))
-    yield folder / "model.onnx"
-    for path in folder.iterdir():
+        for _ in range(count):
+            stream.write(rng.bytes(SIZE))
+    return folder / "model.onnx"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder whose large files do not outlive the test."""
+    yield tmp_path
+    for path in tmp_path.iterdir():
         path.unlink()
 
 
@@ -56,9 +60,9 @@ def cost(*arguments: Path) -> dict[str, float]:
 
 
 def test_load_inspect_link_and_save_hold_less_than_64_mb(
-    source: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    target = source.parent / "out.onnx"
+    source, target = written(folder, LAYERS), folder / "out.onnx"
     baseline, whole = cost(), cost(source, target)
     growth = whole["peak_mb"] - baseline["peak_mb"]
     with capsys.disabled():
@@ -74,18 +78,19 @@ def test_load_inspect_link_and_save_hold_less_than_64_mb(
     for old, new in zip(before.proto.graph.initializer, after.proto.graph.initializer, strict=True):
         assert (new.name, new.dims) == (old.name, old.dims)
         assert before.tensor(old).digest() == after.tensor(new).digest()
-    assert (source.parent / "model.data").exists()
+    assert (folder / "model.data").stat().st_size == LAYERS * SIZE
 
 
-def test_the_measure_sees_a_weight_that_is_held(source: Path) -> None:
+def test_the_measure_sees_weights_that_are_held(folder: Path) -> None:
     """The count would notice: one array of the model is 16 MB."""
+    source = written(folder, 6)
     script = (
         "import sys\n"
         "from tests.acceptance import large_model\n"
         "from graphopt.model import load_model\n"
         "def carry(source, target):\n"
         "    model = load_model(source)\n"
-        "    held = [model.tensor(t).array() for t in model.proto.graph.initializer[:6]]\n"
+        "    held = [model.tensor(t).array() for t in model.proto.graph.initializer]\n"
         "    return len(held)\n"
         "large_model.carry = carry\n"
         "large_model.main()\n"
