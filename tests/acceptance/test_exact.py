@@ -74,12 +74,18 @@ def runtime() -> Iterator[IsolatedRuntime]:
     found.close()
 
 
-def check(cases: list[Case], what: str, runtime: IsolatedRuntime) -> Tally:
+def check(
+    cases: list[Case],
+    what: str,
+    runtime: IsolatedRuntime,
+    capsys: pytest.CaptureFixture[str],
+) -> Tally:
     tally = Tally()
     for case in cases:
         with tempfile.TemporaryDirectory() as folder:
             examine(case, Path(folder), tally, runtime)
-    tally.report(what)
+    with capsys.disabled():
+        tally.report(what)
     lines = [f"{kind}: {text}" for kind, texts in tally.problems.items() for text in texts]
     assert not lines, "\n".join(lines[:50])
     assert tally.cases == len(cases)
@@ -147,32 +153,38 @@ def noise(
     return {name: distance(value, moved[name]) for name, value in outputs.items()}
 
 
-def test_a_sample_of_the_operators(runtime: IsolatedRuntime) -> None:
-    check(sample(node_cases(), 120), "a sample of the operators", runtime)
+def test_a_sample_of_the_operators(
+    runtime: IsolatedRuntime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check(sample(node_cases(), 120), "a sample of the operators", runtime, capsys)
 
 
-def test_a_sample_of_the_data_files(runtime: IsolatedRuntime) -> None:
-    check(sample(data_cases(), 20), "a sample of the data files", runtime)
+def test_a_sample_of_the_data_files(
+    runtime: IsolatedRuntime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check(sample(data_cases(), 20), "a sample of the data files", runtime, capsys)
 
 
-def test_the_catalogue(runtime: IsolatedRuntime) -> None:
-    tally = check(catalog_cases(), "the catalogue", runtime)
+def test_the_catalogue(runtime: IsolatedRuntime, capsys: pytest.CaptureFixture[str]) -> None:
+    tally = check(catalog_cases(), "the catalogue", runtime, capsys)
     assert tally.changed >= 6
     assert all(tally.rewrites[spec.name] for stage in RECIPE.stages for spec in stage.passes)
 
 
 @pytest.mark.whole
 @pytest.mark.parametrize("part", range(4))
-def test_every_operator(part: int, runtime: IsolatedRuntime) -> None:
+def test_every_operator(
+    part: int, runtime: IsolatedRuntime, capsys: pytest.CaptureFixture[str]
+) -> None:
     cases = node_cases()[part::4]
-    check(cases, f"the operators, part {part + 1} of 4", runtime)
+    check(cases, f"the operators, part {part + 1} of 4", runtime, capsys)
 
 
 @pytest.mark.whole
-def test_every_data_file(runtime: IsolatedRuntime) -> None:
-    check(data_cases(), "the data files", runtime)
+def test_every_data_file(runtime: IsolatedRuntime, capsys: pytest.CaptureFixture[str]) -> None:
+    check(data_cases(), "the data files", runtime, capsys)
 
 
 @pytest.mark.whole
-def test_the_corpus(runtime: IsolatedRuntime) -> None:
-    check(corpus_cases(), "CORPUS", runtime)
+def test_the_corpus(runtime: IsolatedRuntime, capsys: pytest.CaptureFixture[str]) -> None:
+    check(corpus_cases(), "CORPUS", runtime, capsys)
