@@ -8,7 +8,18 @@ from __future__ import annotations
 import re
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for type checkers and editors alone; a test holds the list to the files
+    from graphopt.passes.eliminate.deduplicate_initializers import (
+        DeduplicateInitializers as DeduplicateInitializers,
+    )
+    from graphopt.passes.eliminate.eliminate_dead_nodes import (
+        EliminateDeadNodes as EliminateDeadNodes,
+    )
+    from graphopt.passes.eliminate.eliminate_identity import EliminateIdentity as EliminateIdentity
+    from graphopt.passes.fold.fold_constants import FoldConstants as FoldConstants
+    from graphopt.passes.fuse.fuse_conv_batchnorm import FuseConvBatchnorm as FuseConvBatchnorm
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from graphopt.engine.registry import available, class_of
+
 ROOT = Path(__file__).parent.parent
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 50
@@ -131,3 +133,11 @@ def test_modules_have_tests() -> None:
 def test_every_folder_of_tests_is_a_package() -> None:
     folders = {path.parent for path in (ROOT / "tests").rglob("*.py")}
     assert [shown(f) for f in folders if not (f / "__init__.py").is_file()] == []
+
+
+def test_every_pass_has_a_type_where_it_is_imported_from() -> None:
+    text = (ROOT / "passes" / "__init__.py").read_text(encoding="utf-8")
+    for entry in available().values():
+        if entry.distribution == "graphopt":
+            name = class_of(entry.name)
+            assert f"{name} as {name}" in text, f"passes/__init__.py: add {name} for type checkers"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 
-from google.protobuf.message import Message
-from google.protobuf.unknown_fields import UnknownFieldSet
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from graphopt.errors import EditRefused
@@ -14,6 +12,7 @@ from graphopt.graph.elements import Node, Scope, Tensor
 from graphopt.graph.program import Program
 from graphopt.graph.skeleton import is_small
 from graphopt.model import Model
+from graphopt.model.messages import copy_but
 
 
 def export_types(program: Program) -> ModelProto:
@@ -42,36 +41,10 @@ def export_program(program: Program, *, rebuild: bool = False) -> Model:
 def _model(program: Program, *, rebuild: bool, light: bool) -> ModelProto:
     source = program.model.proto
     result = ModelProto()
-    _copy_but(result, source, {"graph", "functions"})
+    copy_but(result, source, {"graph", "functions"})
     result.graph.CopyFrom(_graph(program.main, rebuild=rebuild, light=light))
     result.functions.extend(_function(scope, rebuild=rebuild) for scope in program.functions)
     return result
-
-
-def _copy_but(target: Message, source: Message, left_out: set[str]) -> None:
-    """Copy every field that is set, but those that the graph writes anew."""
-    if not len(UnknownFieldSet(source)):
-        try:
-            _copy_fields(target, source, left_out)
-            return
-        except UnicodeDecodeError:
-            pass  # text in another encoding, which Python can read but not set
-    # Such text, and fields of a newer ONNX than this one, survive in a whole copy only.
-    target.CopyFrom(source)
-    for name in left_out:
-        target.ClearField(name)
-
-
-def _copy_fields(target: Message, source: Message, left_out: set[str]) -> None:
-    for field, value in source.ListFields():
-        if field.name in left_out:
-            continue
-        if hasattr(value, "CopyFrom"):
-            getattr(target, field.name).CopyFrom(value)
-        elif hasattr(value, "extend"):
-            getattr(target, field.name).extend(value)
-        else:
-            setattr(target, field.name, value)
 
 
 def _graph(scope: Scope, *, rebuild: bool, light: bool = False) -> GraphProto:
@@ -79,7 +52,7 @@ def _graph(scope: Scope, *, rebuild: bool, light: bool = False) -> GraphProto:
     if not rebuild and not scope.edits and not light:
         return source
     result = GraphProto()
-    _copy_but(result, source, {"node", "initializer", "value_info", "quantization_annotation"})
+    copy_but(result, source, {"node", "initializer", "value_info", "quantization_annotation"})
     kept_defaults = {v.name for v in scope.inputs if getattr(v, "default", None) is not None}
     standing = {weight.name: weight for weight in scope.weights}
     for tensor in source.initializer:
@@ -108,7 +81,7 @@ def _function(scope: Scope, *, rebuild: bool) -> FunctionProto:
     if not rebuild and not scope.edits:
         return source
     result = FunctionProto()
-    _copy_but(result, source, {"node", "value_info"})
+    copy_but(result, source, {"node", "value_info"})
     result.node.extend(_node(node, rebuild=rebuild) for node in sorted_nodes(scope))
     result.value_info.extend(_surviving(source.value_info, source, scope))
     return result
@@ -131,7 +104,7 @@ def _node(node: Node, *, rebuild: bool) -> NodeProto:
         return node.proto
     result = NodeProto()
     if node.proto is not None:
-        _copy_but(result, node.proto, {"input", "output", "attribute"})
+        copy_but(result, node.proto, {"input", "output", "attribute"})
     else:
         result.op_type, result.domain, result.name = node.op, node.domain, node.name
     result.input.extend(_trimmed(node.inputs, node))
@@ -140,7 +113,7 @@ def _node(node: Node, *, rebuild: bool) -> NodeProto:
         body = node.bodies.get(name)
         if body is not None and (rebuild or body.edits):
             copy = result.attribute.add()
-            _copy_but(copy, attribute, {"g"})
+            copy_but(copy, attribute, {"g"})
             copy.g.CopyFrom(_graph(body, rebuild=rebuild))
         else:
             result.attribute.append(attribute)

@@ -9,6 +9,7 @@ from graphopt.errors import ModelError, RuntimeFailure, UsageError
 from graphopt.graph.skeleton import large_constant, skeleton
 from graphopt.model import Model
 from graphopt.model.carrier import STANDARD_DOMAINS
+from graphopt.model.messages import copy_but
 from graphopt.runtime.inference import convert
 
 NEWEST = onnx.defs.onnx_opset_version()
@@ -59,13 +60,7 @@ def _refuse(proto: ModelProto) -> None:
 def _merged(source: ModelProto, converted: ModelProto, version: int) -> ModelProto:
     """The converter's nodes, and everything else as it was."""
     result = ModelProto()
-    for field, value in source.ListFields():
-        if field.name in ("graph", "opset_import"):
-            continue
-        if hasattr(value, "extend"):
-            getattr(result, field.name).extend(value)
-        else:
-            setattr(result, field.name, value)
+    copy_but(result, source, {"graph", "opset_import"})
     for entry in source.opset_import:
         standard = entry.domain in STANDARD_DOMAINS
         result.opset_import.add(domain=entry.domain, version=version if standard else entry.version)

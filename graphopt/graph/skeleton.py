@@ -20,6 +20,7 @@ from onnx import (
     helper,
 )
 
+from graphopt.model.messages import copy_but
 from graphopt.model.tensor import packed_bytes
 
 _UNNEEDED = frozenset({"node", "doc_string", "metadata_props"})
@@ -128,13 +129,7 @@ def _light(node: NodeProto, opset: int, *, declared: bool) -> NodeProto:
 
 def _function(function: FunctionProto, *, declared: bool) -> FunctionProto:
     result = FunctionProto()
-    for field, value in function.ListFields():
-        if field.name in _UNNEEDED or (field.name == "value_info" and not declared):
-            continue
-        if hasattr(value, "extend"):
-            getattr(result, field.name).extend(value)
-        else:
-            setattr(result, field.name, value)
+    copy_but(result, function, _UNNEEDED if declared else _UNNEEDED | {"value_info"})
     opset = _standard_opset(function.opset_import)
     for node in function.node:
         held = large_constant(node)
