@@ -90,8 +90,9 @@ def test_recipe_by_name_file_and_object(path: Path, tmp_path: Path) -> None:
 
 
 def test_passes_by_name_and_object(path: Path) -> None:
-    passes = ["fold-constants:max_bytes=5", EliminateIdentity(), FuseConvBatchnorm()]
-    result = graphopt.optimize(path, passes=passes)
+    result = graphopt.optimize(
+        path, passes=["fold-constants:max_bytes=5", EliminateIdentity(), FuseConvBatchnorm()]
+    )
     assert names(result) == ["fold_constants", "eliminate_identity", "fuse_conv_batchnorm"]
     assert result.report.after.nodes == 2
 

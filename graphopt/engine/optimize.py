@@ -24,7 +24,7 @@ from graphopt.graph import (
 from graphopt.model import Model
 from graphopt.report import Report, StageReport
 from graphopt.runtime import NodeEvaluator, shared_runtime
-from graphopt.verify import Baseline, Verifier, VerifyOptions
+from graphopt.verify import Verifier, VerifyOptions
 from graphopt.verify.inputs import Feeds
 from graphopt.verify.verifier import DEFAULT_LIMIT
 
@@ -132,8 +132,8 @@ def _run(
 
 def _shapes_used(verifier: Verifier, options: OptimizeOptions) -> Shapes:
     """Input shapes of the first input set, at which MACs are counted."""
-    baseline = verifier.baseline() if options.verify else None
-    if not isinstance(baseline, Baseline):
+    baseline = verifier.established
+    if baseline is None:
         return dict(options.shapes)
     return {
         name: tuple(value.shape)

@@ -96,6 +96,8 @@ def establish(
                 # It loads, and refuses the data: another runtime's leniency proves nothing.
                 raise _unfit(error, path, model) from error
             reasons.append(_first_line(error, path))
+            if error.kind == "timeout":
+                break  # another runtime would not come to an end either
         finally:
             opened.close()
     if data is not None:

@@ -90,6 +90,11 @@ class Verifier:
                 )  # fmt: skip
         return self._baseline
 
+    @property
+    def established(self) -> Baseline | None:
+        """The baseline, if a comparison has needed one so far."""
+        return self._baseline if isinstance(self._baseline, Baseline) else None
+
     def check(self, candidate: Model, bound: Effect) -> Verification:
         """Check structure and numbers of a candidate.
 
