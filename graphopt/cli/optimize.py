@@ -70,7 +70,7 @@ class Request:
     default=2.0,
     show_default=True,
     metavar="GIB",
-    help="Weights above which models are not run.",
+    help="Weights above which only what changed is run, region by region.",
 )
 @click.option("--allow-unverified", is_flag=True, help="Write a result that could not be verified.")
 @click.option("--strict", is_flag=True, help="A rewrite that had to be left out is a failure.")
@@ -110,9 +110,24 @@ def command(**options: Any) -> int:
         from graphopt.report.text import render_report
 
         show(render_report(report, verbose=request.verbose))
-    if code == ExitCode.CHECK_FAILED and request.quiet:
-        click.echo(f"graphopt: error: {request.model}: {report.status}", err=True)
+    if code == ExitCode.CHECK_FAILED:
+        _say_why(request, report)
     return code
+
+
+def _say_why(request: Request, report: Any) -> None:
+    """One line on stderr for a run that wrote nothing, and what to do about it."""
+    if report.status == "unverified":
+        reason, hint = (
+            "unverified",
+            "give --data or --input-shape, or accept it: --allow-unverified",
+        )
+    elif report.status == "failed":
+        reason, hint = "failed verification", "see the report (-v shows every check)"
+    else:
+        reason, hint = f"{len(report.left_out)} rewrites were left out", "run without --strict"
+    click.echo(f"graphopt: error: {request.model}: {reason}; nothing was written", err=True)
+    click.echo(f"graphopt: hint: {hint}", err=True)
 
 
 def _run(request: Request, output: Path | None, progress: Any) -> tuple[Any, int]:

@@ -40,7 +40,7 @@ class OptimizeOptions:
         data: The user's input sets for verification, instead of generated ones.
         shapes: Shapes that the user states for generated inputs; they never change the model.
         verify: False switches the comparison off; the report says so.
-        verify_limit: Bytes of weights above which models are not run.
+        verify_limit: Bytes of weights above which only what changed is run, region by region.
         target: What the result is meant to run on.
         opset: Raise the standard opset to this one first. None leaves it; so does "auto", until a
             pass asks for a newer one.

@@ -6,16 +6,16 @@ tensor that both models name, that varies over the inputs, and that agrees.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from onnx import ModelProto, NodeProto, ValueInfoProto
+from onnx import ModelProto, ValueInfoProto
 
 from graphopt.graph.shapes import bind_inputs
 from graphopt.model import Model
 from graphopt.model.carrier import STANDARD_DOMAINS
 from graphopt.model.tensor import is_floating
+from graphopt.verify.signatures import free_reads, signatures
 
 _RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
@@ -72,7 +72,7 @@ def look_inside(before: Model, after: Model) -> Inside:
 
     Rewrites keep the meaning of every name that survives them.
     """
-    known = _signatures(before)
+    known = signatures(before)
     floats = {
         name
         for name, known_type in bind_inputs(before.proto, {}).items()
@@ -82,7 +82,7 @@ def look_inside(before: Model, after: Model) -> Inside:
     computed = {name for names in known for name in names}
     found = Inside()
     bit = 1
-    for names, signature in _signatures(after).items():
+    for names, signature in signatures(after).items():
         above = 0
         for name in signature.reads:
             above |= found.above.get(name, 0)
@@ -102,7 +102,7 @@ def unreached_outputs(model: ModelProto) -> frozenset[str]:
     reached = {info.name for info in model.graph.input if info.name not in defaults}
     for node in model.graph.node:
         opaque = node.domain not in STANDARD_DOMAINS or node.op_type in _RANDOM
-        if opaque or not reached.isdisjoint(_reads(node)):
+        if opaque or not reached.isdisjoint(free_reads(node)):
             reached.update(node.output)
     return frozenset(info.name for info in model.graph.output if info.name not in reached)
 
@@ -113,55 +113,3 @@ def with_outputs(model: Model, names: list[str]) -> Model:
     proto.CopyFrom(model.proto)
     proto.graph.output.extend(ValueInfoProto(name=name) for name in names)
     return model.with_proto(proto)
-
-
-@dataclass(frozen=True, slots=True)
-class _Signature:
-    """What a node computes from what: constants by content, other values by name."""
-
-    operator: tuple[str, str]
-    attributes: bytes
-    inputs: tuple[str | bytes, ...]
-    reads: tuple[str, ...] = field(compare=False)
-
-
-def _signatures(model: Model) -> dict[tuple[str, ...], _Signature]:
-    graph = model.proto.graph
-    constants = {tensor.name: model.tensor(tensor).digest() for tensor in graph.initializer}
-    for info in graph.input:
-        if info.name in constants:  # overridable: its name matters, and so does its default
-            constants[info.name] = info.name.encode() + constants[info.name]
-    functions = {(f.domain, f.name) for f in model.proto.functions}
-    bodies = hashlib.sha256()
-    for function in model.proto.functions:
-        bodies.update(function.SerializeToString(deterministic=True))
-    signatures = {}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
-            constants[node.output[0]] = model.tensor(node.attribute[0].t).digest()
-            continue
-        inputs = tuple(constants.get(name, name) for name in node.input)
-        reads = tuple(_reads(node))
-        attributes = hashlib.sha256()
-        for attribute in sorted(node.attribute, key=lambda a: a.name):
-            attributes.update(attribute.SerializeToString(deterministic=True))
-        for name in reads[len(node.input) :]:
-            attributes.update(constants.get(name, b""))
-        if (node.domain, node.op_type) in functions:
-            attributes.update(bodies.digest())
-        domain = "" if node.domain in STANDARD_DOMAINS else node.domain
-        signatures[tuple(node.output)] = _Signature(
-            (domain, node.op_type), attributes.digest(), inputs, reads
-        )
-    return signatures
-
-
-def _reads(node: NodeProto) -> list[str]:
-    """What a node reads, by its inputs and in its bodies."""
-    names = list(node.input)
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            for inner in attribute.g.node:
-                names += _reads(inner)
-            names += [info.name for info in attribute.g.output]
-    return names

@@ -18,6 +18,7 @@ from graphopt.runtime.isolated import Backend
 from graphopt.verify.baseline import Baseline, Unusable, establish, perturbed
 from graphopt.verify.inputs import Feeds
 from graphopt.verify.intermediates import look_inside, with_outputs
+from graphopt.verify.layerwise import INPUT_SETS, check_layers
 from graphopt.verify.loss import LossUndefined, measure_loss
 from graphopt.verify.numeric import CONSTANT, NOISY, Outputs, compare_outputs
 from graphopt.verify.structure import check_structure
@@ -34,7 +35,7 @@ class VerifyOptions:
         seed: Seed of generated inputs.
         data: The user's input sets, instead of generated ones.
         shapes: Shapes that the user states for generated inputs.
-        limit: Bytes of weights above which nothing is run.
+        limit: Bytes of weights above which only what changed is run, region by region.
         provider: Where the deployed loss of a lossy result is measured.
     """
 
@@ -106,6 +107,8 @@ class Verifier:
         rows = check_structure(self._original.proto, candidate.proto)
         if any(row.status == "failed" for row in rows):
             return Verification("failed", "none", checks=tuple(rows))
+        if bound is not Effect.LOSSY and self._original.weight_bytes > self._options.limit:
+            return self._layer_wise(candidate, rows)
         baseline = self.baseline()
         if isinstance(baseline, Unusable):
             return Verification("not verified", "none", checks=tuple(rows), note=baseline.reason)
@@ -124,6 +127,23 @@ class Verifier:
             _worst(rows), baseline.backend, len(baseline.feeds), self._options.data is None,
             tuple(rows), losses,
         )  # fmt: skip
+
+    def _layer_wise(self, candidate: Model, rows: list[Check]) -> Verification:
+        """Compare only what changed: the whole is too large to run."""
+
+        def run(piece: Model, feeds: Sequence[Feeds], names: list[str]) -> list[Outputs]:
+            return self._run(self._save(piece, "region.onnx"), "onnxruntime", feeds, names)
+
+        try:
+            row = check_layers(
+                self._original, candidate, seed=self._options.seed, limit=self._options.limit,
+                run=run,
+            )  # fmt: skip
+        except RuntimeFailure as error:
+            row = Check("layers", "not verified", error.message[:300])
+        rows = [*rows, row]
+        note = row.detail if row.status == "not verified" else ""
+        return Verification(_worst(rows), "layer-wise", INPUT_SETS, checks=tuple(rows), note=note)
 
     def _numbers(
         self, candidate: Model, path: Path, baseline: Baseline, *, exact: bool
