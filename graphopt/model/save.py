@@ -70,6 +70,8 @@ def save_model(model: Model, path: str | Path, options: SaveOptions | None = Non
 def _check_target(model: Model, target: Path) -> None:
     if target.is_dir():
         raise FileError("is a folder", file=target, hint="name the output file")
+    if target.is_symlink():  # resolved already: Python 3.13 gives a loop back as it is
+        raise FileError("is a link that leads to itself", file=target)
     if target.exists() and not target.is_file():
         raise FileError("is not a regular file", file=target)
     if model.files is None or not target.exists():
