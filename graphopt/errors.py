@@ -91,10 +91,6 @@ class PassError(GraphoptError):
     """A pass that raised; a defect of the pass, with its name and the node."""
 
 
-class VerificationError(GraphoptError):
-    """A result that failed a check or could not be checked."""
-
-
 class RuntimeFailure(GraphoptError):
     """ONNX Runtime could not load or run a model.
 

@@ -6,13 +6,17 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from graphopt.cli.console import progress_shown, show
+from graphopt.cli.console import Progress, progress_shown, show
 from graphopt.cli.values import input_options, parse_shapes
 from graphopt.errors import ExitCode, GraphoptError, UsageError
+
+if TYPE_CHECKING:  # imported when they are used: --help must not wait for onnx
+    from graphopt.engine import Recipe
+    from graphopt.report import Report
 
 
 @dataclass(frozen=True)
@@ -115,13 +119,11 @@ def command(**options: Any) -> int:
     return code
 
 
-def _say_why(request: Request, report: Any) -> None:
+def _say_why(request: Request, report: Report) -> None:
     """One line on stderr for a run that wrote nothing, and what to do about it."""
     if report.status == "unverified":
-        reason, hint = (
-            "unverified",
-            "give --data or --input-shape, or accept it: --allow-unverified",
-        )
+        reason = "unverified"
+        hint = "give --data or --input-shape, or accept it with --allow-unverified"
     elif report.status == "failed":
         reason, hint = "failed verification", "see the report (-v shows every check)"
     else:
@@ -130,7 +132,7 @@ def _say_why(request: Request, report: Any) -> None:
     click.echo(f"graphopt: hint: {hint}", err=True)
 
 
-def _run(request: Request, output: Path | None, progress: Any) -> tuple[Any, int]:
+def _run(request: Request, output: Path | None, progress: Progress) -> tuple[Report, int]:
     from graphopt.contract import Target
     from graphopt.engine import OptimizeOptions, optimize_model
     from graphopt.model import load_model, save_model
@@ -173,7 +175,7 @@ def _run(request: Request, output: Path | None, progress: Any) -> tuple[Any, int
     return report, code
 
 
-def _recipe(request: Request) -> Any:
+def _recipe(request: Request) -> Recipe:
     from graphopt.engine import PassSpec, load_recipe, parse_pass, recipe_of
 
     specs = [PassSpec(*parse_pass(text)) for text in request.passes]
@@ -214,7 +216,7 @@ def _check_reports(request: Request) -> None:
         check_suffix(path)
 
 
-def _code(request: Request, report: Any) -> int:
+def _code(request: Request, report: Report) -> int:
     if report.status == "failed":
         return ExitCode.CHECK_FAILED
     if report.status == "unverified" and request.verify and not request.allow_unverified:

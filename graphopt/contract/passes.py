@@ -39,7 +39,6 @@ class Context:
     target: Target = field(default_factory=Target)
     seed: int = 0
     evaluate_node: Evaluator = _no_evaluator
-    main: GraphView | None = None
 
 
 @runtime_checkable

@@ -40,10 +40,6 @@ class Program:
         """Every scope there is, outermost first."""
         return [scope for top in self.tops for scope in top.nested()]
 
-    def node_count(self) -> int:
-        """Nodes in every scope."""
-        return sum(len(scope.nodes) for scope in self.scopes())
-
     def fresh(self, hint: str) -> str:
         """A name nobody uses, made from `hint`, and taken from now on."""
         base = hint or "value"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-from onnx import FunctionProto, GraphProto, NodeProto, TensorProto
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from graphopt.graph.elements import ValueType
 from graphopt.graph.macs import RULES, UNCOUNTED
@@ -50,7 +50,7 @@ def measure(model: Model, shapes: dict[str, tuple[int, ...]] | None = None) -> M
         nodes=len(nodes),
         constant_nodes=ops["Constant"],
         ops=dict(sorted(ops.items(), key=lambda item: (-item[1], item[0]))),
-        initializers=len(proto.graph.initializer) + len(proto.graph.sparse_initializer),
+        initializers=sum(_stored(graph) for graph in _all_graphs(proto)),
         parameters=sum(math.prod(t.shape) for t in floats),
         weight_bytes=sum(t.nbytes for t in tensors),
         file_bytes=model.file_bytes,
@@ -74,6 +74,17 @@ def _type_name(elem_type: int) -> str:
 
 def _op_name(node: NodeProto) -> str:
     return node.op_type if node.domain in STANDARD_DOMAINS else f"{node.domain}::{node.op_type}"
+
+
+def _all_graphs(proto: ModelProto) -> Iterator[GraphProto]:
+    yield proto.graph
+    nodes = [*_all_nodes(proto.graph), *(n for f in proto.functions for n in _all_nodes(f))]
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        yield from [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
+
+
+def _stored(graph: GraphProto) -> int:
+    return len(graph.initializer) + len(graph.sparse_initializer)
 
 
 def _all_nodes(graph: GraphProto | FunctionProto) -> Iterator[NodeProto]:
@@ -129,20 +140,25 @@ def _node_macs(node: NodeProto, types: Types) -> int | None:
     rule = RULES.get(node.op_type)
     if rule is None:
         return 0
-    inputs = [_known_shape(types, name) for name in node.input if name]
-    outputs = [_known_shape(types, name) for name in node.output if name]
-    if any(shape is None for shape in [*inputs, *outputs]):
+    inputs = _known_shapes(types, node.input)
+    outputs = _known_shapes(types, node.output)
+    if inputs is None or outputs is None:
         return None
     try:
-        return rule(
-            node, [s for s in inputs if s is not None], [s for s in outputs if s is not None]
-        )
+        return rule(node, inputs, outputs)
     except (ValueError, IndexError, StopIteration, AttributeError, TypeError):
         return None
 
 
-def _all(shapes: list[tuple[int, ...] | None]) -> list[tuple[int, ...]]:
-    return [shape for shape in shapes if shape is not None]
+def _known_shapes(types: Types, names: Iterable[str]) -> list[tuple[int, ...]] | None:
+    """The shapes of the values named; None where one is not known in full."""
+    found = []
+    for name in filter(None, names):
+        shape = _known_shape(types, name)
+        if shape is None:
+            return None
+        found.append(shape)
+    return found
 
 
 def _known_shape(types: Types, name: str) -> tuple[int, ...] | None:

@@ -19,7 +19,7 @@ class ModelStats:
         nodes: Nodes in the main graph, in bodies and in functions, Constant nodes included.
         constant_nodes: How many of them are Constant nodes.
         ops: Node count by operator, most frequent first.
-        initializers: Stored initializers.
+        initializers: Stored initializers, those of bodies included.
         parameters: Elements of floating-point constants.
         weight_bytes: Bytes of all stored tensors.
         file_bytes: Bytes on disk, external data included.
