@@ -143,11 +143,12 @@ def _shapes_used(verifier: Verifier, options: OptimizeOptions) -> Shapes:
 
 
 def _status(stages: Sequence[StageReport]) -> Literal["verified", "unverified", "failed"]:
-    # Each stage was compared with the original, so that the last one speaks for the result.
-    last = stages[-1].verification.status
-    if last == "failed":
+    # A stage is compared with the original or, behind a lossy one, with that one's result: the
+    # chain is as good as its weakest link.
+    statuses = [stage.verification.status for stage in stages]
+    if "failed" in statuses:
         return "failed"
-    return "verified" if last == "ok" else "unverified"
+    return "unverified" if "not verified" in statuses else "verified"
 
 
 def _warnings(stages: Sequence[StageReport], conflicts: Sequence[str]) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from graphopt.contract import AnyPass, Context, Effect
 from graphopt.engine.bisect import first_failure
@@ -34,6 +35,21 @@ class _Tally:
     taken_back: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """What a stage is compared with.
+
+    Attributes:
+        verifier: Compares; None when verification is off.
+        original: Its original.
+        since: Transactions that were made before it; 0 for the model as it was given.
+    """
+
+    verifier: Verifier | None
+    original: Model
+    since: int = 0
+
+
 @dataclass(slots=True)
 class StageRunner:
     """Runs stages on one program.
@@ -58,27 +74,53 @@ class StageRunner:
             PassError: A pass raised, or does not come to an end.
         """
         passes = [spec.make() for spec in stage.passes]
+        base = len(self.program.journal.done)
+        tally = _Tally()
+        with contextlib.ExitStack() as cleanup:
+            proof = self._proof(passes, base, cleanup)
+            verification = self._proven(stage, passes, proof, tally)
+            if proof.since and self.verifier is not None:
+                # The stage itself is proven; the loss of those before it stays measured.
+                whole = self.verifier.check(export_program(self.program), Effect.LOSSY)
+                verification = replace(verification, losses=whole.losses)
+        return self._report(passes, base, tally, verification)
+
+    def _proven(
+        self, stage: Stage, passes: list[AnyPass], proof: _Proof, tally: _Tally
+    ) -> Verification:
+        """Run the rounds until what stands passes; what does not is left out, or all of it."""
         journal = self.program.journal
         base = len(journal.done)
         blocked: Blocked = set()
-        tally = _Tally()
         while True:
             self._rounds(stage, passes, blocked, tally)
-            verification = self._verify(len(journal.done))
+            verification = self._verify(len(journal.done), proof)
             if verification.status != "failed" or len(journal.done) == base:
-                break
-            found = self._leave_out(base, blocked, tally, _reason(verification))
+                return verification
+            found = self._leave_out(base, blocked, tally, _reason(verification), proof)
             if not found or len(tally.left_out) > MAX_LEFT_OUT:
                 journal.move_to(base)
                 journal.forget_undone()
-                verification = self._verify(base)
                 tally.taken_back = (
                     f"more than {MAX_LEFT_OUT} rewrites failed"
                     if found
                     else "it fails without any of its rewrites too"
                 )
-                break
-        return self._report(passes, base, tally, verification)
+                return self._verify(base, proof)
+
+    def _proof(self, passes: list[AnyPass], base: int, cleanup: contextlib.ExitStack) -> _Proof:
+        """What to compare a stage with: the original, or what lossy stages made of it.
+
+        An exact stage behind a lossy one must keep the answers that it found, not the original's;
+        compared with the original, what it broke would pass as loss.
+        """
+        done = self.program.journal.done
+        lossy_before = any(t.effect is Effect.LOSSY for t in done[:base])
+        lossy_now = any(instance.effect is Effect.LOSSY for instance in passes)
+        if self.verifier is None or lossy_now or not lossy_before:
+            return _Proof(self.verifier, self.original)
+        start = export_program(self.program)
+        return _Proof(cleanup.enter_context(self.verifier.rebased(start)), start, base)
 
     def _rounds(self, stage: Stage, passes: list[AnyPass], blocked: Blocked, tally: _Tally) -> None:
         tally.fixed_point = False
@@ -101,35 +143,37 @@ class StageRunner:
         tally.left_out += result.left_out
         return result.rewrites
 
-    def _verify(self, length: int) -> Verification:
-        if self.verifier is None:
+    def _verify(self, length: int, proof: _Proof) -> Verification:
+        if proof.verifier is None:
             return Verification("not verified", "none", note="verification was switched off")
         journal = self.program.journal
         journal.move_to(length)
         candidate = export_program(self.program)
-        if candidate is self.original:
+        if candidate is proof.original or length == proof.since > 0:
             return Verification("ok", "none", note="nothing was changed")
         self.progress(f"verifying {length} rewrites")
-        return self.verifier.check(candidate, self._bound())
+        return proof.verifier.check(candidate, self._bound(proof))
 
-    def _bound(self) -> Effect:
+    def _bound(self, proof: _Proof) -> Effect:
         """What the comparison asks for: equal bits only where the recipe promises them.
 
         A rewrite that keeps every bit may still let the runtime choose another kernel (an LSTM
         whose weights became constants); a recipe that admits rounding admits that too.
         """
-        if any(t.effect is Effect.LOSSY for t in self.program.journal.done):
+        if any(t.effect is Effect.LOSSY for t in self.program.journal.done[proof.since :]):
             return Effect.LOSSY
         return Effect.IDENTICAL if self.admits is Effect.IDENTICAL else Effect.ROUNDING
 
-    def _leave_out(self, base: int, blocked: Blocked, tally: _Tally, last_reason: str) -> bool:
+    def _leave_out(
+        self, base: int, blocked: Blocked, tally: _Tally, last_reason: str, proof: _Proof
+    ) -> bool:
         """Find the first rewrite whose prefix fails, take back everything from it on, block it."""
         journal = self.program.journal
         end = len(journal.done)
         reasons = {end: last_reason}
 
         def passes(length: int) -> bool:
-            outcome = self._verify(length)
+            outcome = self._verify(length, proof)
             if outcome.status == "failed":
                 reasons[length] = _reason(outcome)
             return outcome.status != "failed"

@@ -66,6 +66,7 @@ class Verifier:
         self._folder = Path(tempfile.mkdtemp(prefix="graphopt-verify-"))
         self._baseline: Baseline | Unusable | None = None
         self._noise: list[Outputs] | None = None
+        self._generated = options.data is None
 
     def __enter__(self) -> Verifier:
         return self
@@ -90,6 +91,15 @@ class Verifier:
                     seed=self._options.seed, data=self._options.data, shapes=self._options.shapes,
                 )  # fmt: skip
         return self._baseline
+
+    def rebased(self, original: Model) -> Verifier:
+        """A verifier that compares with another original, on this one's inputs."""
+        baseline = self.baseline()
+        data = baseline.feeds if isinstance(baseline, Baseline) else self._options.data
+        options = replace(self._options, data=data)
+        found = Verifier(original, self._graph, self._runtime, options)
+        found._generated = self._generated
+        return found
 
     @property
     def established(self) -> Baseline | None:
@@ -124,7 +134,7 @@ class Verifier:
         except LossUndefined as error:
             rows.append(Check(error.output, "failed", error.reason))
         return Verification(
-            _worst(rows), baseline.backend, len(baseline.feeds), self._options.data is None,
+            _worst(rows), baseline.backend, len(baseline.feeds), self._generated,
             tuple(rows), losses,
         )  # fmt: skip
 
