@@ -17,6 +17,7 @@ from graphopt.runtime import IsolatedRuntime, Opened, Session
 from graphopt.runtime.isolated import Backend
 from graphopt.verify.inputs import (
     BATCHES,
+    CEILINGS,
     Feeds,
     InputSpec,
     SizePlan,
@@ -167,8 +168,11 @@ def _attempts(
     plans = list(size_plans(variation))
     if liked is not None:
         # What worked for one set works for the next, if not with other sizes too.
-        plans = [plan for plan in plans if plan.row == liked.row]
+        alike = [plan for plan in plans if plan.row == liked.row]
+        plans = [replace(plan, ceiling=liked.ceiling) for plan in alike]
         plans += [replace(liked, batch=BATCHES[variation]), liked]
+    elif any(spec.dtype is not None and spec.dtype.kind in "iu" for spec in specs):
+        plans = [replace(plan, ceiling=ceiling) for ceiling in CEILINGS for plan in plans]
     picks = (variation, 0) if any(spec.choices for spec in specs) else (0,)
     return list(dict.fromkeys((plan, pick) for pick in picks for plan in plans))
 

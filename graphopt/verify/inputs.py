@@ -41,6 +41,8 @@ _SIZES = frozenset(
 )  # fmt: skip
 """Inputs that say how large a result is, or how long a loop runs: small numbers there."""
 _SMALL = 6
+CEILINGS = (100, 3)
+"""Bounds on integers of unknown meaning: most are counts or tokens, some index few classes."""
 _THROUGH = frozenset({"Cast", "Identity", "Unsqueeze", "Squeeze", "Reshape", "Flatten"})
 
 
@@ -155,6 +157,8 @@ class SizePlan:
     other: int
     row: tuple[int, int] = (0, 0)
     """Which rows of the size tables it came from; the variation picks the column."""
+    ceiling: int = CEILINGS[0]
+    """Integers stay below this where the graph tells no bound."""
 
     def size(self, spec: InputSpec, axis: int, dim: int | str | None) -> int:
         """The size of one dimension; a symbol with a fixed number in it is not special."""
@@ -216,7 +220,7 @@ def make_feeds(
         shape = shapes[spec.name] if spec.name in shapes else _shape(spec, plan, symbols)
         if math.prod(shape) > 1 << 28:
             return None
-        array = _values(spec, shape, rng, seed, pick)
+        array = _values(spec, shape, rng, seed, pick, plan.ceiling)
         feeds[spec.name] = [array, array.copy()] if spec.is_sequence else array
     return feeds
 
@@ -245,7 +249,12 @@ def _shape(spec: InputSpec, plan: SizePlan, symbols: dict[str, int]) -> tuple[in
 
 
 def _values(
-    spec: InputSpec, shape: tuple[int, ...], rng: np.random.Generator, seed: int, pick: int
+    spec: InputSpec,
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+    seed: int,
+    pick: int,
+    ceiling: int,
 ) -> Array:
     assert spec.dtype is not None
     kind = spec.dtype.kind
@@ -256,7 +265,7 @@ def _values(
         # A single flag chooses a branch: take both in turn.
         return rng.random(shape) < 0.75 if shape else np.array(seed % 2 == 0)
     if kind in "iu":
-        return _integers(spec, shape, rng, seed, pick).astype(spec.dtype)
+        return _integers(spec, shape, rng, seed, pick, ceiling).astype(spec.dtype)
     if kind == "c":
         values = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
         return np.asarray(values, spec.dtype)
@@ -264,7 +273,12 @@ def _values(
 
 
 def _integers(
-    spec: InputSpec, shape: tuple[int, ...], rng: np.random.Generator, seed: int, pick: int
+    spec: InputSpec,
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+    seed: int,
+    pick: int,
+    ceiling: int,
 ) -> Array:
     if spec.choices and math.prod(shape) == 1:
         values = (*spec.choices, max(spec.choices) // 2)
@@ -274,5 +288,5 @@ def _integers(
         if shape and shape[-1] > 3:
             mask[..., shape[-1] - seed % 3 :] = 0
         return mask
-    limit = np.iinfo(spec.dtype).max if spec.dtype is not None else 100
-    return rng.integers(0, min(spec.below or 100, 100, int(limit)), shape)
+    limit = np.iinfo(spec.dtype).max if spec.dtype is not None else ceiling
+    return rng.integers(0, min(spec.below or ceiling, ceiling, int(limit)), shape)

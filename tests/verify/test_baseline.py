@@ -95,3 +95,13 @@ def test_perturbed_changes_floats_a_little(dtype: Any) -> None:
     assert changed["x"].dtype == dtype
     assert changed["i"] is feeds["i"]
     assert (feeds["x"] == 1).all()
+
+
+def test_labels_of_few_classes_are_found_by_trying(verifier: MakeVerifier) -> None:
+    text = """g (float[N, 3] x, int64[N, 1] label) => (float[N, 1] y) {
+        y = GatherElements <axis = 1> (x, label)
+    }"""
+    baseline = verifier(parse(text)).baseline()
+    assert isinstance(baseline, Baseline)
+    assert len(baseline.feeds) == INPUT_SETS
+    assert all(0 <= feeds["label"].max() < 3 for feeds in baseline.feeds)

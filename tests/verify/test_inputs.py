@@ -10,6 +10,7 @@ from onnx import TensorProto
 from graphopt.errors import UsageError
 from graphopt.graph import graph_view
 from graphopt.verify.inputs import (
+    CEILINGS,
     Feeds,
     InputSpec,
     SizePlan,
@@ -203,3 +204,11 @@ def test_stated_shapes_must_name_inputs() -> None:
     with pytest.raises(UsageError, match="'z'") as caught:
         check_shapes({"z": (1,)}, specs)
     assert caught.value.hint == "inputs: x, y"
+
+
+def test_integers_of_unknown_meaning_stay_below_the_plans_ceiling() -> None:
+    specs = [InputSpec("label", np.dtype(np.int64), (64,))]
+    for ceiling in CEILINGS:
+        feeds = make_feeds(specs, SizePlan(1, (8, 8), 4, ceiling=ceiling), seed=0)
+        assert feeds is not None
+        assert ceiling / 2 <= feeds["label"].max() < ceiling
