@@ -89,7 +89,8 @@ def _limit_memory() -> None:
     limit = max(4 << 30, physical // 2)
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     if hard == resource.RLIM_INFINITY or hard > limit:
-        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+        with contextlib.suppress(ValueError, OSError):  # macOS refuses some limits
+            resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
 def _load(header: dict[str, Any], model: str | bytes) -> Any:
