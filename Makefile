@@ -5,11 +5,12 @@ PY := $(VENV)/bin/python
 CORPUS ?=
 export CORPUS
 
-.PHONY: demo test test-all lint clean help
+.PHONY: demo test test-all lint bench clean help
 help:
 	@echo "make demo      install into .venv and optimise real models, printing the reports"
 	@echo "make test      the whole suite (under 10 minutes on 2 cores)"
 	@echo "make test-all  every onnx test case, every catalogue model, and CORPUS=DIR"
+	@echo "make bench     CPU time of whole commands, printed"
 	@echo "make lint      ruff, mypy --strict, import-linter"
 
 # .venv is keyed to pyproject.toml: a changed dependency makes it anew.
@@ -31,6 +32,9 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(PY) -m pytest -n 2
+
+bench: $(STAMP)
+	$(PY) -m tests.benchmarks.command_line
 
 lint: $(STAMP)
 	$(PY) -m ruff check graphopt passes tests models
