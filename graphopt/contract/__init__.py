@@ -6,7 +6,7 @@ graph.
 """
 
 from graphopt.contract.editor import Editor
-from graphopt.contract.effect import Effect, Skip
+from graphopt.contract.effect import RANDOM_OPERATORS, Effect, Skip
 from graphopt.contract.passes import (
     AnyPass,
     Context,
@@ -20,6 +20,7 @@ from graphopt.contract.passes import (
 from graphopt.contract.views import Array, Dim, GraphView, NodeView, Use, ValueView
 
 __all__ = [
+    "RANDOM_OPERATORS",
     "AnyPass",
     "Array",
     "Context",

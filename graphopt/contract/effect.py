@@ -22,6 +22,13 @@ class Effect(StrEnum):
         return order.index(self) <= order.index(bound)
 
 
+RANDOM_OPERATORS = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
+     "RandomUniformLike"}
+)  # fmt: skip
+"""Operators that answer differently each time: never folded, never merged, never compared."""
+
+
 @dataclass(frozen=True, slots=True)
 class Skip:
     """A refusal and its reason, as data: reports count them ("conv output has 2 readers")."""

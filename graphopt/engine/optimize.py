@@ -89,6 +89,7 @@ def optimize_model(
     annotate(program, given.proto)
     stages, shapes = _run(program, model, recipe, options)
     result = export_program(program)
+    before = measure(model, shapes)
     report = Report(
         status=_status(stages),
         changed=result is not model,
@@ -98,8 +99,8 @@ def optimize_model(
         recipe=recipe.name,
         recipe_digest=recipe.digest,
         seed=options.seed,
-        before=measure(model, shapes),
-        after=measure(result, shapes),
+        before=before,
+        after=before if result is model else measure(result, shapes),
         stages=tuple(stages),
         warnings=tuple(_warnings(stages, program.shape_conflicts)),
         versions=_versions(),

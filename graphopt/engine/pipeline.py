@@ -55,7 +55,7 @@ class StageRunner:
     """Runs stages on one program.
 
     Attributes:
-        original: The model before any change, raised opset included.
+        original: The model as it was given, before its opset was raised.
         verifier: Compares with the original; None switches verification off.
         progress: Told what is being done.
     """

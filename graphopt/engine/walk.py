@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -136,18 +137,14 @@ class Walk:
         transaction = Transaction(instance.name, root, label, ordinal, effect)
         editor = GraphEditor(self.program, transaction)
         try:
-            rewrite(editor)
-            problem = broken(editor.touched, self.program.function_ids)
+            with _blaming(instance, label):
+                rewrite(editor)
+                problem = broken(editor.touched, self.program.function_ids)
         except EditRefused as error:
             problem = str(error)
         except GraphoptError:
             transaction.undo()
             raise
-        except Exception as error:
-            transaction.undo()
-            raise PassError(
-                f"{type(error).__name__}: {error}", pass_name=instance.name, node=label
-            ) from error
         if problem:
             transaction.undo()
             self.blocked.add((instance.name, root, ordinal))
@@ -170,17 +167,24 @@ def is_local(instance: AnyPass) -> TypeIs[Pass[Any]]:
     return hasattr(instance, "match")
 
 
-def _looked_at(instance: Pass[Any], view: NodeHandle, context: Context) -> Match | Skip | None:
-    if view.is_opaque:
-        return None
+@contextlib.contextmanager
+def _blaming(instance: AnyPass, node: str | None = None) -> Iterator[None]:
+    """Turn whatever a pass raises into an error that names it; graphopt's own errors pass."""
     try:
-        found: Match | Skip | None = instance.match(view, view.graph, context)
+        yield
     except GraphoptError:
         raise
     except Exception as error:
         raise PassError(
-            f"{type(error).__name__}: {error}", pass_name=instance.name, node=view.label()
+            f"{type(error).__name__}: {error}", pass_name=instance.name, node=node
         ) from error
+
+
+def _looked_at(instance: Pass[Any], view: NodeHandle, context: Context) -> Match | Skip | None:
+    if view.is_opaque:
+        return None
+    with _blaming(instance, view.label()):
+        found: Match | Skip | None = instance.match(view, view.graph, context)
     return found
 
 
@@ -189,12 +193,8 @@ def _rewriter(instance: Pass[Any], match: Match) -> Callable[[GraphEditor], None
 
 
 def _next_step(instance: GraphPass, plan: Iterator[Rewrite | Skip]) -> Rewrite | Skip | None:
-    try:
+    with _blaming(instance):
         return next(plan, None)
-    except GraphoptError:
-        raise
-    except Exception as error:
-        raise PassError(f"{type(error).__name__}: {error}", pass_name=instance.name) from error
 
 
 def _attached(scope: Scope) -> bool:

@@ -10,7 +10,7 @@ from graphopt.errors import ModelError
 from graphopt.graph.elements import Node, Scope, Tensor, Value, Weight
 from graphopt.graph.program import Program
 from graphopt.model import Model
-from graphopt.model.carrier import STANDARD_DOMAINS
+from graphopt.model.nodes import plain_domain
 
 _FIRST_IR_WITH_FREE_INITIALIZERS = 4
 MAX_NESTING = 64
@@ -26,14 +26,10 @@ def build_program(model: Model) -> Program:
     builder = _Builder(model)
     main = builder.graph(model.proto.graph, "main", "", dict(model.opsets), None, None)
     functions = [builder.function(function) for function in model.proto.functions]
-    ids = frozenset((_domain(f.domain), f.name) for f in model.proto.functions)
+    ids = frozenset((plain_domain(f.domain), f.name) for f in model.proto.functions)
     for training in model.proto.training_info:
         builder.pin_training(training, main)
     return Program(model, main, functions, builder.taken, ids)
-
-
-def _domain(domain: str) -> str:
-    return "" if domain in STANDARD_DOMAINS else domain
 
 
 class _Builder:
@@ -83,7 +79,7 @@ class _Builder:
         return scope
 
     def function(self, proto: FunctionProto) -> Scope:
-        opsets = {_domain(entry.domain): entry.version for entry in proto.opset_import}
+        opsets = {plain_domain(entry.domain): entry.version for entry in proto.opset_import}
         scope = Scope("function", f"{proto.domain}::{proto.name}", self.model, opsets, proto)
         scope.stores_initializers = False
         for name in proto.input:
@@ -111,7 +107,7 @@ class _Builder:
                 proto.op_type,
                 scope,
                 name=proto.name,
-                domain=_domain(proto.domain),
+                domain=plain_domain(proto.domain),
                 attributes={attribute.name: attribute for attribute in proto.attribute},
                 inputs=[self._resolve(name, scope) for name in proto.input],
                 outputs=outputs,

@@ -8,8 +8,8 @@ from onnx import GraphProto, ModelProto, NodeProto, helper
 from graphopt.errors import ModelError, RuntimeFailure, UsageError
 from graphopt.graph.skeleton import large_constant, skeleton
 from graphopt.model import Model
-from graphopt.model.carrier import STANDARD_DOMAINS
 from graphopt.model.messages import copy_but
+from graphopt.model.nodes import STANDARD_DOMAINS
 from graphopt.runtime.inference import convert
 
 NEWEST = onnx.defs.onnx_opset_version()

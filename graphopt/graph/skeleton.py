@@ -21,6 +21,7 @@ from onnx import (
 )
 
 from graphopt.model.messages import copy_but
+from graphopt.model.nodes import STANDARD_DOMAINS, plain_domain
 from graphopt.model.tensor import packed_bytes
 
 _UNNEEDED = frozenset({"node", "doc_string", "metadata_props"})
@@ -39,8 +40,7 @@ def skeleton(model: ModelProto, *, declared: bool) -> ModelProto:
     """
     result = ModelProto(ir_version=model.ir_version)
     for entry in model.opset_import:
-        domain = "" if entry.domain == "ai.onnx" else entry.domain
-        result.opset_import.add(domain=domain, version=entry.version)
+        result.opset_import.add(domain=plain_domain(entry.domain), version=entry.version)
     result.functions.extend(_function(f, declared=declared) for f in model.functions)
     opset = _standard_opset(model.opset_import)
     result.graph.CopyFrom(_main(model.graph, opset, declared=declared))
@@ -110,10 +110,9 @@ def _graph(
 
 def _light(node: NodeProto, opset: int, *, declared: bool) -> NodeProto:
     """The node itself, or a copy with light bodies."""
-    spelled_out = node.domain == "ai.onnx"  # which the checker does not know for the standard one
-    if not spelled_out and not any(a.HasField("g") for a in node.attribute):
+    domain = plain_domain(node.domain)  # the checker knows the standard one by this name alone
+    if domain == node.domain and not any(a.HasField("g") for a in node.attribute):
         return node
-    domain = "" if spelled_out else node.domain
     copy = NodeProto(op_type=node.op_type, domain=domain, name=node.name)
     copy.overload = node.overload
     copy.input.extend(node.input)
@@ -141,7 +140,7 @@ def _function(function: FunctionProto, *, declared: bool) -> FunctionProto:
 
 
 def _standard_opset(imports: Iterable[OperatorSetIdProto]) -> int:
-    return next((e.version for e in imports if e.domain in ("", "ai.onnx")), 0)
+    return next((e.version for e in imports if e.domain in STANDARD_DOMAINS), 0)
 
 
 def _sparse_constant(name: str, elem_type: int, dims: Sequence[int]) -> NodeProto:
@@ -158,7 +157,7 @@ def _typed(name: str, elem_type: int, dims: Sequence[int]) -> ValueInfoProto:
 
 def large_constant(node: NodeProto) -> TensorProto | None:
     """The tensor of a Constant node that holds a large one, else None."""
-    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
+    if node.op_type != "Constant" or node.domain not in STANDARD_DOMAINS:
         return None
     tensor = next((a.t for a in node.attribute if a.HasField("t")), None)
     return None if tensor is None or is_small(tensor) else tensor

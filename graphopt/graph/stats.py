@@ -13,7 +13,7 @@ from graphopt.graph.elements import ValueType
 from graphopt.graph.macs import RULES, UNCOUNTED
 from graphopt.graph.shapes import graph_types, infer_bound
 from graphopt.model import Model
-from graphopt.model.carrier import STANDARD_DOMAINS
+from graphopt.model.nodes import STANDARD_DOMAINS, free_reads
 from graphopt.model.tensor import element_type, is_floating, packed_bytes
 from graphopt.model.tensors import model_tensors
 from graphopt.report import ModelStats
@@ -171,7 +171,7 @@ def _known_shape(types: Types, name: str) -> tuple[int, ...] | None:
 def _peak(graph: GraphProto, outer: Types) -> int | None:
     """Largest sum of live activations while nodes run in file order; bodies not counted."""
     types = {**outer, **graph_types(graph)}
-    last_read = {name: step for step, node in enumerate(graph.node) for name in _reads(node)}
+    last_read = {name: step for step, node in enumerate(graph.node) for name in free_reads(node)}
     results = {info.name for info in graph.output}
     weights = set(outer) | {tensor.name for tensor in graph.initializer}
     weights |= {name for node in graph.node if node.op_type == "Constant" for name in node.output}
@@ -190,16 +190,6 @@ def _peak(graph: GraphProto, outer: Types) -> int | None:
             if last_read.get(name, -1) <= step and name not in results:
                 del live[name]
     return peak
-
-
-def _reads(node: NodeProto) -> Iterator[str]:
-    """What a node reads, its bodies included."""
-    yield from node.input
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            for inner in attribute.g.node:
-                yield from _reads(inner)
-            yield from (info.name for info in attribute.g.output)
 
 
 def _bytes(types: Types, name: str) -> int | None:

@@ -10,10 +10,9 @@ from pathlib import Path
 from onnx import ModelProto, TensorProto
 
 from graphopt.model.external import ExternalFiles
+from graphopt.model.nodes import plain_domain
 from graphopt.model.tensor import TensorData
 from graphopt.model.tensors import model_tensors
-
-STANDARD_DOMAINS = ("", "ai.onnx")
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,7 @@ class Model:
     @cached_property
     def opsets(self) -> dict[str, int]:
         """Imported opset version by domain; the standard domain is the empty string."""
-        return {
-            "" if entry.domain in STANDARD_DOMAINS else entry.domain: entry.version
-            for entry in self.proto.opset_import
-        }
+        return {plain_domain(entry.domain): entry.version for entry in self.proto.opset_import}
 
     def tensor(self, proto: TensorProto) -> TensorData:
         """The bytes of one of this model's stored tensors, read on demand."""

@@ -34,7 +34,7 @@ def load_model(
         ModelError: It is not an ONNX model, or its external data is not where and what it says.
     """
     if isinstance(source, ModelProto):
-        _check_header(source, None)
+        _check_proto(source, None)
         return Model(proto=source)
     if isinstance(source, bytes):
         return Model(proto=_parse(source, None))
@@ -81,9 +81,13 @@ def _parse(content: bytes, path: Path | None) -> ModelProto:
             file=path,
             hint="check that the download or copy is complete",
         ) from error
+    _check_proto(proto, path)
+    return proto
+
+
+def _check_proto(proto: ModelProto, path: Path | None) -> None:
     _check_header(proto, path)
     _check_names(proto, path)
-    return proto
 
 
 def _check_header(proto: ModelProto, path: Path | None) -> None:

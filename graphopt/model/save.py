@@ -34,9 +34,8 @@ class SaveOptions:
     """How to write a model.
 
     Attributes:
-        external_threshold: Tensors of at least so many bytes go to the data file. None keeps
-            embedded weights embedded, unless the model has external data already or would not fit
-            into one protobuf.
+        external_threshold: Tensors of at least so many bytes go to the data file. None leaves
+            every weight where the model has it, unless it would not fit into one protobuf.
         on_step: Called with the name of each step of the protocol, for tests that interrupt it.
     """
 
@@ -191,6 +190,8 @@ def _referring(proto: ModelProto, places: dict[int, tuple[int, int]], name: str)
 def _own_data_files(target: Path) -> set[str]:
     """Data files that the model at `target` uses and that graphopt had named for it."""
     pattern = re.compile(re.escape(target.name) + r"\.[0-9a-f]{16}\.data")
+    if not any(pattern.fullmatch(entry.name) for entry in target.parent.iterdir()):
+        return set()  # no need to read the former model
     try:
         proto = load_model(target).proto
     except GraphoptError:

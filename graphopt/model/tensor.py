@@ -60,6 +60,16 @@ def packed_bytes(elem_type: int, count: int) -> int:
     return count * (dtype.itemsize if dtype is not None else 0)
 
 
+def is_packed(elem_type: int) -> bool:
+    """True for element types of less than a byte, which raw data packs together."""
+    return elem_type in _SUB_BYTE_BITS
+
+
+def is_native(dtype: np.dtype[Any]) -> bool:
+    """True for numpy's own types, which every interface takes; ml_dtypes adds the others."""
+    return dtype.isbuiltin == 1 or dtype.kind == "O"
+
+
 class TensorData:
     """One stored tensor; nothing is read before it is asked for.
 
@@ -179,7 +189,7 @@ class TensorData:
         if not self.is_external:
             return np.array(numpy_helper.to_array(self.proto))
         raw = TensorProto(data_type=self.elem_type, dims=self.shape, name=self.name)
-        if self.elem_type in _SUB_BYTE_BITS:
+        if is_packed(self.elem_type):
             raw.raw_data = b"".join(self._external().blocks(self._range(), self.nbytes))
             return np.array(numpy_helper.to_array(raw))
         array = np.empty(self.shape, self.dtype)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from graphopt.contract import Array, NodeView, Skip
 from graphopt.errors import GraphoptError, RuntimeFailure
-from graphopt.model.tensor import element_type, tensor_from_array
+from graphopt.model.tensor import element_type, is_native, tensor_from_array
 from graphopt.runtime.isolated import Backend, IsolatedRuntime
 
 _DIVISIONS = frozenset({"Div", "Mod"})
@@ -43,7 +43,7 @@ class NodeEvaluator:
             return Skip(f"evaluation: {_line(str(error))}")
         names = [output.name for output in model.graph.output]
         # ONNX Runtime cannot be fed numpy's missing types; onnx.reference has them all.
-        plain = all(a.dtype.isbuiltin == 1 or a.dtype.kind == "O" for a in feeds.values())
+        plain = all(is_native(array.dtype) for array in feeds.values())
         failure = ""
         for backend in _BACKENDS if plain else _BACKENDS[1:]:
             try:
@@ -113,9 +113,7 @@ def _one_node_model(
             feeds[name] = array
             elem = element_type(array.dtype)
             infos.append(helper.make_tensor_value_info(name, elem, list(array.shape)))
-    results = [helper.make_empty_tensor_value_info(name) for name in outputs if name]
-    for result in results:
-        result.ClearField("type")
+    results = [ValueInfoProto(name=name) for name in outputs if name]
     graph = helper.make_graph([proto], "node", infos, results, stored)
     imports = [helper.make_opsetid(node.domain, node.graph.opset(node.domain))]
     if node.domain:

@@ -10,12 +10,20 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from graphopt.contract import Array
-from graphopt.model.tensor import packed_bytes
+from graphopt.model.tensor import (
+    element_type,
+    is_native,
+    is_packed,
+    numpy_dtype,
+    packed_bytes,
+)
 
-_PACKED_TYPES = frozenset({"int4", "uint4", "int2", "uint2", "float4e2m1"})
-_LACKING = frozenset({"bfloat16", *_PACKED_TYPES}) | {
-    f"float8{kind}" for kind in ("e4m3fn", "e4m3fnuz", "e5m2", "e5m2fnuz", "e8m0")
-}
+_LACKING = frozenset(
+    name.lower()
+    for name, number in TensorProto.DataType.items()
+    if (dtype := numpy_dtype(number)) is not None and not is_native(dtype)
+)
+"""Element types that numpy lacks, as ONNX Runtime spells them: bfloat16, float8e4m3fn, int4, ..."""
 
 
 def run(session: Any, names: list[str], feeds: dict[str, Any]) -> list[Any]:
@@ -51,14 +59,14 @@ def _element(kind: str) -> str:
 
 
 def _fed(value: Any) -> Any:
-    if not isinstance(value, np.ndarray) or value.dtype.isbuiltin == 1 or value.dtype.kind == "O":
+    if not isinstance(value, np.ndarray) or is_native(value.dtype):
         return value
-    if str(value.dtype) in _PACKED_TYPES or value.dtype.name.startswith("float4"):
+    elem = element_type(value.dtype)
+    if is_packed(elem):
         # An OrtValue would read the unpacked bytes as packed ones.
         raise ValueError(f"ONNX Runtime cannot be fed {value.dtype} from Python")
     import onnxruntime as ort
 
-    elem = int(helper.np_dtype_to_tensor_dtype(value.dtype))
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(value, elem)
 
 
@@ -67,8 +75,7 @@ def _array(value: Any) -> Any:
         return value.numpy()
     elem = value.element_type()
     shape = value.shape()
-    kind = np.dtype(helper.tensor_dtype_to_np_dtype(elem))
-    if kind.isbuiltin == 1 or kind.kind == "O":
+    if is_native(np.dtype(helper.tensor_dtype_to_np_dtype(elem))):
         return value.numpy()
     raw = ctypes.string_at(value.data_ptr(), packed_bytes(elem, math.prod(shape)))
     found: Array = numpy_helper.to_array(TensorProto(data_type=elem, dims=shape, raw_data=raw))

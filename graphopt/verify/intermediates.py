@@ -11,16 +11,13 @@ from dataclasses import dataclass, field
 
 from onnx import ModelProto, ValueInfoProto
 
+from graphopt.contract import RANDOM_OPERATORS
 from graphopt.graph.shapes import bind_inputs
 from graphopt.model import Model
-from graphopt.model.carrier import STANDARD_DOMAINS
+from graphopt.model.nodes import STANDARD_DOMAINS, free_reads
 from graphopt.model.tensor import is_floating
-from graphopt.verify.signatures import free_reads, signatures
+from graphopt.verify.signatures import signatures
 
-_RANDOM = frozenset(
-    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
-     "RandomUniformLike"}
-)  # fmt: skip
 PER_ROUND = 8
 ROUNDS = 4
 
@@ -101,7 +98,7 @@ def unreached_outputs(model: ModelProto) -> frozenset[str]:
     defaults = {tensor.name for tensor in model.graph.initializer}
     reached = {info.name for info in model.graph.input if info.name not in defaults}
     for node in model.graph.node:
-        opaque = node.domain not in STANDARD_DOMAINS or node.op_type in _RANDOM
+        opaque = node.domain not in STANDARD_DOMAINS or node.op_type in RANDOM_OPERATORS
         if opaque or not reached.isdisjoint(free_reads(node)):
             reached.update(node.output)
     return frozenset(info.name for info in model.graph.output if info.name not in reached)

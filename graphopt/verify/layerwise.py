@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from onnx import GraphProto, ModelProto, NodeProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
 
 from graphopt.graph.elements import ValueType
 from graphopt.graph.shapes import bind_inputs
@@ -135,9 +135,7 @@ def _piece(
         assert spec.dtype is not None
         info = helper.make_tensor_value_info(spec.name, element_type(spec.dtype), spec.shape)
         graph.input.append(info)
-    graph.output.extend(helper.make_empty_tensor_value_info(name) for name in region.results)
-    for info in graph.output:
-        info.ClearField("type")
+    graph.output.extend(ValueInfoProto(name=name) for name in region.results)
     source = wiring.model.proto
     proto = ModelProto(ir_version=source.ir_version, graph=graph)
     proto.opset_import.extend(source.opset_import)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from onnx import NodeProto
 
 from graphopt.model import Model
-from graphopt.verify.signatures import free_reads, signatures
+from graphopt.model.nodes import free_reads
+from graphopt.verify.signatures import signatures
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from onnx import GraphProto, NodeProto, TensorProto
+from onnx import TensorProto
 
 from graphopt.model import Model
-from graphopt.model.carrier import STANDARD_DOMAINS
+from graphopt.model.nodes import free_reads, plain_domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,8 @@ def signatures(model: Model) -> dict[tuple[str, ...], Signature]:
             attributes.update(constants.get(name, b""))
         if (node.domain, node.op_type) in functions:
             attributes.update(bodies.digest())
-        domain = "" if node.domain in STANDARD_DOMAINS else node.domain
         signatures[tuple(node.output)] = Signature(
-            (domain, node.op_type), attributes.digest(), inputs, reads
+            (plain_domain(node.domain), node.op_type), attributes.digest(), inputs, reads
         )
     return signatures
 
@@ -59,20 +58,3 @@ def _content(model: Model, proto: TensorProto) -> bytes:
         places = sorted((entry.key, entry.value) for entry in proto.external_data)
         return repr((proto.data_type, list(proto.dims), places)).encode()
     return model.tensor(proto).digest()
-
-
-def free_reads(node: NodeProto) -> list[str]:
-    """What a node reads from around it: its inputs, and what its bodies capture."""
-    names = [name for name in node.input if name]
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            names += _captured(attribute.g)
-    return names
-
-
-def _captured(body: GraphProto) -> list[str]:
-    own = {info.name for info in body.input} | {tensor.name for tensor in body.initializer}
-    own |= {name for node in body.node for name in node.output}
-    read = [name for node in body.node for name in free_reads(node)]
-    read += [info.name for info in body.output]
-    return [name for name in read if name not in own]

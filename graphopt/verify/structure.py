@@ -38,10 +38,10 @@ def check_structure(before: ModelProto, after: ModelProto) -> list[Check]:
     """
     changes = signature_changes(before, after)
     rows = [Check("signature", "failed" if changes else "ok", "; ".join(changes))]
-    old_model, new_model = skeleton(before, declared=True), skeleton(after, declared=True)
+    light = skeleton(after, declared=True)
     for name, found in (("checker", checker_finding), ("inference", inference_finding)):
-        new = found(new_model)
-        fresh = bool(new) and _kind(new) != _kind(found(old_model))
+        new = found(light)
+        fresh = bool(new) and _kind(new) != _kind(found(skeleton(before, declared=True)))
         rows.append(Check(name, "failed" if fresh else "ok", new if fresh else ""))
     return rows
 

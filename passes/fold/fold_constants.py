@@ -18,6 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from graphopt.contract import (
+    RANDOM_OPERATORS,
     Array,
     Context,
     Editor,
@@ -30,9 +31,8 @@ from graphopt.contract import (
 )
 from graphopt.passes.fold._cones import Cone, find_cones
 
-_NEVER = frozenset(
-    {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
-     "RandomUniformLike", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear",
+_NEVER = RANDOM_OPERATORS | frozenset(
+    {"Dropout", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear",
      "ConcatFromSequence", "Optional", "OptionalGetElement", "OptionalHasElement", "SequenceAt",
      "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength",
      "SplitToSequence", "Constant"}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from graphopt.model import load_model
-from graphopt.verify.signatures import free_reads, signatures
+from graphopt.verify.signatures import signatures
 from tests.build import parse
 
 BODIES = """g (float[2] x, bool c) => (float[2] y) {
@@ -13,11 +13,6 @@ BODIES = """g (float[2] x, bool c) => (float[2] y) {
         else_branch = e () => (r) { r = Mul(a, w) }
     >
 }"""
-
-
-def test_free_reads_are_inputs_and_captures_alone() -> None:
-    model = parse(BODIES, w=np.ones(2, np.float32))
-    assert free_reads(model.graph.node[1]) == ["c", "a", "x", "a", "w"]
 
 
 def found(text: str, **initializers: np.ndarray) -> object:
