@@ -143,8 +143,8 @@ def _collect(
     deadline = time.monotonic() + _SEARCH_SECONDS
     liked: SizePlan | None = None
     for variation in range(INPUT_SETS):
-        for plan, pick in _attempts(specs, variation, liked):
-            made = make_feeds(specs, plan, seed * INPUT_SETS + variation, shapes, pick=pick)
+        for plan in _attempts(specs, variation, liked):
+            made = make_feeds(specs, plan, seed * INPUT_SETS + variation, shapes)
             if made is None or time.monotonic() > deadline:
                 break
             try:
@@ -161,10 +161,8 @@ def _collect(
     return (tuple(feeds), tuple(outputs)) if feeds else reason
 
 
-def _attempts(
-    specs: Sequence[InputSpec], variation: int, liked: SizePlan | None
-) -> list[tuple[SizePlan, int]]:
-    """Sizes and value choices to try for one input set, in order."""
+def _attempts(specs: Sequence[InputSpec], variation: int, liked: SizePlan | None) -> list[SizePlan]:
+    """What to try for one input set, in order."""
     plans = list(size_plans(variation))
     if liked is not None:
         # What worked for one set works for the next, if not with other sizes too.
@@ -174,7 +172,7 @@ def _attempts(
     elif any(spec.dtype is not None and spec.dtype.kind in "iu" for spec in specs):
         plans = [replace(plan, ceiling=ceiling) for ceiling in CEILINGS for plan in plans]
     picks = (variation, 0) if any(spec.choices for spec in specs) else (0,)
-    return list(dict.fromkeys((plan, pick) for pick in picks for plan in plans))
+    return list(dict.fromkeys(replace(plan, pick=pick) for pick in picks for plan in plans))
 
 
 def _random_outputs(

@@ -150,7 +150,7 @@ def _integer_hints(value: ValueView) -> tuple[int | None, tuple[int, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class SizePlan:
-    """Sizes for the dimensions that a model leaves open."""
+    """Sizes for the dimensions that a model leaves open, and what else an input set may vary."""
 
     batch: int
     image: tuple[int, int]
@@ -159,6 +159,9 @@ class SizePlan:
     """Which rows of the size tables it came from; the variation picks the column."""
     ceiling: int = CEILINGS[0]
     """Integers stay below this where the graph tells no bound."""
+    pick: int = 0
+    """Which of the values that the graph compares an input with; one beyond the last stands for a
+    value that is none of them, so that an else branch runs too."""
 
     def size(self, spec: InputSpec, axis: int, dim: int | str | None) -> int:
         """The size of one dimension; a symbol with a fixed number in it is not special."""
@@ -194,8 +197,6 @@ def make_feeds(
     plan: SizePlan,
     seed: int,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
-    *,
-    pick: int = 0,
 ) -> Feeds | None:
     """Make one input set.
 
@@ -204,8 +205,6 @@ def make_feeds(
         plan: Sizes of open dimensions; equal symbols get equal sizes by construction.
         seed: The same seed gives the same values.
         shapes: Shapes that the user states.
-        pick: Which of the values that the graph compares an input with; one beyond the last stands
-            for a value that is none of them, so that an else branch runs too.
 
     Returns:
         Arrays by input name, or None where an input is of a kind that nothing can be made for.
@@ -220,7 +219,7 @@ def make_feeds(
         shape = shapes[spec.name] if spec.name in shapes else _shape(spec, plan, symbols)
         if math.prod(shape) > 1 << 28:
             return None
-        array = _values(spec, shape, rng, seed, pick, plan.ceiling)
+        array = _values(spec, shape, plan, rng, seed)
         feeds[spec.name] = [array, array.copy()] if spec.is_sequence else array
     return feeds
 
@@ -249,12 +248,7 @@ def _shape(spec: InputSpec, plan: SizePlan, symbols: dict[str, int]) -> tuple[in
 
 
 def _values(
-    spec: InputSpec,
-    shape: tuple[int, ...],
-    rng: np.random.Generator,
-    seed: int,
-    pick: int,
-    ceiling: int,
+    spec: InputSpec, shape: tuple[int, ...], plan: SizePlan, rng: np.random.Generator, seed: int
 ) -> Array:
     assert spec.dtype is not None
     kind = spec.dtype.kind
@@ -265,7 +259,7 @@ def _values(
         # A single flag chooses a branch: take both in turn.
         return rng.random(shape) < 0.75 if shape else np.array(seed % 2 == 0)
     if kind in "iu":
-        return _integers(spec, shape, rng, seed, pick, ceiling).astype(spec.dtype)
+        return _integers(spec, shape, plan, rng, seed).astype(spec.dtype)
     if kind == "c":
         values = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
         return np.asarray(values, spec.dtype)
@@ -273,20 +267,15 @@ def _values(
 
 
 def _integers(
-    spec: InputSpec,
-    shape: tuple[int, ...],
-    rng: np.random.Generator,
-    seed: int,
-    pick: int,
-    ceiling: int,
+    spec: InputSpec, shape: tuple[int, ...], plan: SizePlan, rng: np.random.Generator, seed: int
 ) -> Array:
     if spec.choices and math.prod(shape) == 1:
         values = (*spec.choices, max(spec.choices) // 2)
-        return np.full(shape, values[pick % len(values)])
+        return np.full(shape, values[plan.pick % len(values)])
     if "mask" in spec.name.lower():
         mask = np.ones(shape, np.int64)
         if shape and shape[-1] > 3:
             mask[..., shape[-1] - seed % 3 :] = 0
         return mask
-    limit = np.iinfo(spec.dtype).max if spec.dtype is not None else ceiling
-    return rng.integers(0, min(spec.below or ceiling, ceiling, int(limit)), shape)
+    limit = int(np.iinfo(spec.dtype).max) if spec.dtype is not None else plan.ceiling
+    return rng.integers(0, min(spec.below or plan.ceiling, plan.ceiling, limit), shape)

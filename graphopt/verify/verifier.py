@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -159,22 +159,17 @@ class Verifier:
         self, candidate: Model, path: Path, baseline: Baseline, *, exact: bool
     ) -> list[Check]:
         results = self._run(path, baseline.backend, baseline.feeds)
-        noise: list[Outputs] = []
-        rows = self._compare(baseline, results, noise, exact=exact)
-        if not exact and any(row.status == "failed" for row in rows):
-            rows = self._compare(baseline, results, self._noise_of(baseline), exact=False)
+
+        def compare(noise: list[Outputs]) -> list[Check]:
+            return compare_outputs(
+                baseline.outputs, results, noise, exact=exact, constant=baseline.constant,
+                random=baseline.random,
+            )  # fmt: skip
+
+        rows = _excused(compare, lambda: self._noise_of(baseline), exact=exact)
         if any(row.detail in (CONSTANT, NOISY) for row in rows):
             rows = self._settle(candidate, baseline, rows, exact=exact)
         return rows
-
-    @staticmethod
-    def _compare(
-        baseline: Baseline, results: list[Outputs], noise: list[Outputs], *, exact: bool
-    ) -> list[Check]:
-        return compare_outputs(
-            baseline.outputs, results, noise, exact=exact, constant=baseline.constant,
-            random=baseline.random,
-        )  # fmt: skip
 
     def _settle(
         self, candidate: Model, baseline: Baseline, rows: list[Check], *, exact: bool
@@ -210,14 +205,13 @@ class Verifier:
         try:
             references = self._run(original, baseline.backend, baseline.feeds, names)
             results = self._run(changed, baseline.backend, baseline.feeds, names)
-            rows = compare_outputs(references, results, [], exact=exact)
-            if not exact and any(row.status == "failed" for row in rows):
-                nudged = [perturbed(feeds) for feeds in baseline.feeds]
-                noise = self._run(original, baseline.backend, nudged, names)
-                rows = compare_outputs(references, results, noise, exact=False)
+            return _excused(
+                lambda noise: compare_outputs(references, results, noise, exact=exact),
+                lambda: self._run_perturbed(original, baseline, names),
+                exact=exact,
+            )
         except RuntimeFailure:
             return []
-        return rows
 
     def _losses(self, path: Path, baseline: Baseline) -> tuple[Loss, ...]:
         format_loss = measure_loss(
@@ -241,11 +235,16 @@ class Verifier:
     def _noise_of(self, baseline: Baseline) -> list[Outputs]:
         if self._noise is None:
             try:
-                changed = [perturbed(feeds) for feeds in baseline.feeds]
-                self._noise = self._run(self._folder / "original.onnx", baseline.backend, changed)
+                self._noise = self._run_perturbed(self._folder / "original.onnx", baseline)
             except RuntimeFailure:
                 self._noise = []
         return self._noise
+
+    def _run_perturbed(
+        self, path: Path, baseline: Baseline, names: list[str] | None = None
+    ) -> list[Outputs]:
+        changed = [perturbed(feeds) for feeds in baseline.feeds]
+        return self._run(path, baseline.backend, changed, names)
 
     def _save(self, model: Model, name: str) -> Path:
         return save_model(model, self._folder / name)
@@ -256,6 +255,19 @@ def _run_all(opened: Opened, feeds: Sequence[Feeds], names: list[str] | None) ->
         return [opened.run(feed, names) for feed in feeds]
     finally:
         opened.close()
+
+
+def _excused(
+    compare: Callable[[list[Outputs]], list[Check]],
+    noise: Callable[[], list[Outputs]],
+    *,
+    exact: bool,
+) -> list[Check]:
+    """Compare, and ask for the noise floor only where something fails that it may excuse."""
+    rows = compare([])
+    if not exact and any(row.status == "failed" for row in rows):
+        rows = compare(noise())
+    return rows
 
 
 def _worst(rows: Sequence[Check]) -> Status:
