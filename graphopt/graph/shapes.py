@@ -14,6 +14,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto, h
 from onnx.shape_inference import InferenceError, infer_node_outputs
 
 from graphopt.contract import Dim
+from graphopt.graph.captured import lend_constants
 from graphopt.graph.elements import Node, Scope, Tensor, ValueType, Weight
 from graphopt.graph.program import Program
 from graphopt.graph.skeleton import KEPT_BYTES, skeleton
@@ -31,7 +32,9 @@ def annotate(program: Program, proto: ModelProto) -> None:
         program: The graph.
         proto: The same graph as a message.
     """
-    inferred = infer(skeleton(proto, declared=False))
+    bare = skeleton(proto, declared=False)
+    lend_constants(bare)
+    inferred = infer(bare)
     conflicts: list[str] = []
     _adopt(program.main, inferred.graph, proto.graph, conflicts)
     if _fill(inferred.graph, proto.graph):

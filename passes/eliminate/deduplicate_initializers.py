@@ -42,10 +42,9 @@ class DeduplicateInitializers:
 def _constants(scope: GraphView) -> Iterable[ValueView]:
     yield from scope.initializers
     for node in scope.nodes:
-        if node.op_type == "Constant" and node.outputs and node.outputs[0] is not None:
-            value = node.outputs[0]
-            if value.is_constant:
-                yield value
+        value = node.outputs[0] if node.op_type == "Constant" and node.outputs else None
+        if value is not None and value.is_constant and not node.is_opaque:
+            yield value
 
 
 def _key(value: ValueView) -> Key:

@@ -49,7 +49,7 @@ def _dead_node(node: NodeView) -> Iterable[Rewrite | Skip]:
     if any(v is not None and (v.readers or v.is_graph_output) for v in node.outputs):
         return
     if _has_opaque(node):
-        yield Skip("unread, but of another domain or a function")
+        yield Skip("unread, but left alone: excluded, of another domain, or a function")
         return
     root = next((v.label() for v in node.outputs if v is not None), node.label())
     yield Rewrite(root, Effect.IDENTICAL, lambda edit: edit.remove(node))

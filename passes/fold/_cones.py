@@ -25,17 +25,19 @@ class Cone:
     Attributes:
         nodes: In graph order.
         added: Bytes of results that others read, by the node that makes them.
+        repeated: Bytes among them that equal others: nodes that do the same to the same constants.
         freed: Bytes of constants that nobody else reads.
     """
 
     nodes: list[NodeView] = field(default_factory=list)
     added: dict[NodeView, int] = field(default_factory=dict)
+    repeated: int = 0
     freed: int = 0
 
     @property
     def growth(self) -> int:
         """Bytes that folding all of it adds to the model."""
-        return sum(self.added.values()) - self.freed
+        return sum(self.added.values()) - self.repeated - self.freed
 
     def needed_for(self, ends: Iterable[NodeView]) -> list[NodeView]:
         """The nodes that the given ones depend on, themselves included, in graph order."""
@@ -49,18 +51,18 @@ class Cone:
         return [node for node in self.nodes if node in wanted]
 
 
-def find_cones(graph: GraphView, operands: Operands, size: Size) -> list[Cone]:
-    """Group the nodes of one graph (bodies not included) that could be evaluated.
+def find_cones(graphs: Iterable[GraphView], operands: Operands, size: Size) -> list[Cone]:
+    """Group the nodes that could be evaluated.
 
     Args:
-        graph: The graph.
+        graphs: A graph and its bodies, outermost first.
         operands: The values whose content a node needs; None for a node that is never folded.
         size: Bytes of a value, None when unknown.
     """
     reads: dict[NodeView, list[ValueView]] = {}
     sizes: dict[ValueView, int] = {}
     groups = _Groups()
-    for node in graph.nodes:
+    for node in (node for graph in graphs for node in graph.nodes):
         needed = operands(node)
         if not needed or not all(v in sizes or v.is_constant for v in needed):
             continue
@@ -82,16 +84,43 @@ def find_cones(graph: GraphView, operands: Operands, size: Size) -> list[Cone]:
 
 def _weigh(cone: Cone, reads: dict[NodeView, list[ValueView]], sizes: dict[ValueView, int]) -> None:
     members = set(cone.nodes)
+    numbers = _numbered(cone.nodes)
+    counted = set()
     for node in cone.nodes:
         ends = [v for v in _outputs(node) if any(use.node not in members for use in v.readers)]
-        if ends:
-            cone.added[node] = sum(sizes[value] for value in ends)
+        if not ends:
+            continue
+        cone.added[node] = sum(sizes[value] for value in ends)
+        if numbers[node] in counted and node.graph.stores_initializers:
+            cone.repeated += cone.added[node]
+        counted.add(numbers[node])
     constants = dict.fromkeys(v for n in cone.nodes for v in reads[n] if v not in sizes)
     cone.freed = sum(
         value.nbytes or 0
         for value in constants
         if not value.is_graph_output and all(use.node in members for use in value.readers)
     )
+
+
+def _numbered(nodes: Iterable[NodeView]) -> dict[NodeView, int]:
+    """A number for each node; nodes that compute the same from the same constants share one."""
+    known: dict[object, int] = {}
+    found: dict[NodeView, int] = {}
+    for node in nodes:
+        proto = node.to_proto()
+        attributes = sorted(a.SerializeToString(deterministic=True) for a in proto.attribute)
+        operands: list[object] = []
+        for value in node.inputs:
+            producer = value.producer if value is not None else None
+            if producer in found and value is not None:
+                operands.append((found[producer], producer.outputs.index(value)))
+            elif value is not None and value.is_constant and (value.nbytes or 0) < _LINKING_BYTES:
+                operands.append(value.digest())
+            else:
+                operands.append(value)
+        key = (node.op_type, tuple(attributes), tuple(operands), len(node.outputs))
+        found[node] = known.setdefault(key, len(known))
+    return found
 
 
 def _outputs(node: NodeView) -> list[ValueView]:

@@ -11,7 +11,7 @@ small are folded all the same. No tensor above `max_bytes` is touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -79,11 +79,13 @@ class FoldConstants:
 
     def plan(self, graph: GraphView, context: Context) -> Iterable[Rewrite | Skip]:
         """Go through every graph, outermost first: what is folded there feeds the bodies."""
-        for scope in graph.nested():
-            for cone in find_cones(scope, _operands, _size):
-                yield from self._cone(cone, context)
+        scopes = graph.nested()
+        for cone in find_cones(scopes, _operands, _size):
+            yield from self._cone(cone, scopes, context)
+        for scope in scopes:
             for node in scope.nodes:
-                step = self._constant(node) if node.op_type == "Constant" else None
+                plain = node.op_type == "Constant" and not node.is_opaque
+                step = self._constant(node) if plain else None
                 if step is not None:
                     yield step
 
@@ -95,9 +97,12 @@ class FoldConstants:
         if not node.graph.stores_initializers or (output.nbytes or 0) > self.max_bytes:
             return None
         arrays = {output: output.array()}
-        return Rewrite(output.label(), Effect.IDENTICAL, _folding(node, arrays, set()))
+        folding = _folding(node, arrays, set(), node.graph)
+        return Rewrite(output.label(), Effect.IDENTICAL, folding)
 
-    def _cone(self, cone: Cone, context: Context) -> Iterable[Rewrite | Skip]:
+    def _cone(
+        self, cone: Cone, scopes: Sequence[GraphView], context: Context
+    ) -> Iterable[Rewrite | Skip]:
         """Evaluate first, decide then, edit last: nothing is stored that nobody reads."""
         whole = cone.growth <= self.max_growth_bytes
         ends = [n for n, added in cone.added.items() if whole or added <= self.max_growth_bytes]
@@ -114,7 +119,8 @@ class FoldConstants:
             if node in found.exact and any(v is not None and v.readers for v in node.outputs):
                 effect = Effect.IDENTICAL if found.exact[node] else Effect.ROUNDING
                 root = next(value.label() for value in node.outputs if value is not None)
-                yield Rewrite(root, effect, _folding(node, found.arrays, members))
+                home = _home(cone.needed_for([node]), scopes) or node.graph
+                yield Rewrite(root, effect, _folding(node, found.arrays, members, home))
 
     def _evaluate(self, nodes: list[NodeView], context: Context) -> _Evaluated:
         found = _Evaluated()
@@ -198,13 +204,21 @@ def _size(value: ValueView) -> int | None:
     return count * value.dtype.itemsize
 
 
+def _home(nodes: Sequence[NodeView], scopes: Sequence[GraphView]) -> GraphView | None:
+    """The innermost graph that stores what the nodes are made of: there, equal results can meet."""
+    constants = [v for node in nodes for v in node.inputs if v is not None and v.is_constant]
+    graphs = {value.graph for value in constants}
+    found = [scope for scope in scopes if scope in graphs]
+    return found[-1] if found and found[-1].stores_initializers else None
+
+
 def _folding(
-    node: NodeView, arrays: dict[ValueView, Array], members: set[NodeView]
+    node: NodeView, arrays: dict[ValueView, Array], members: set[NodeView], home: GraphView
 ) -> Callable[[Editor], None]:
     def fold(edit: Editor) -> None:
         for value in node.outputs:
             if value is not None and value.readers:
-                constant = edit.constant(np.asarray(arrays[value]), value.name, node.graph)
+                constant = edit.constant(np.asarray(arrays[value]), value.name, home)
                 edit.replace(value, constant)
         _remove_unread(node, members, edit)
 

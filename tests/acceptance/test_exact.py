@@ -39,6 +39,14 @@ from tests.acceptance.test_round_trip import BACKENDS, opened, run_original
 RECIPE = load_recipe("exact")
 LIMIT = 1e-3
 NOISE_FACTOR = 20
+NOT_IN_THE_CATALOGUE = {
+    "fuse_gemm_batchnorm",
+    "fuse_pad_conv",
+    "fuse_reshapes",
+    "fuse_transposes",
+    "hoist_transposes",
+}
+"""Passes that find nothing in its models."""
 
 
 @dataclass
@@ -168,7 +176,8 @@ def test_a_sample_of_the_data_files(
 def test_the_catalogue(runtime: IsolatedRuntime, capsys: pytest.CaptureFixture[str]) -> None:
     tally = check(catalog_cases(), "the catalogue", runtime, capsys)
     assert tally.changed >= 6
-    assert all(tally.rewrites[spec.name] for stage in RECIPE.stages for spec in stage.passes)
+    names = {spec.name for stage in RECIPE.stages for spec in stage.passes}
+    assert {name for name in names if not tally.rewrites[name]} == NOT_IN_THE_CATALOGUE
 
 
 @pytest.mark.whole

@@ -115,7 +115,7 @@ def test_a_domain_spelled_out_on_every_node(imported: str) -> None:
         node.domain = "ai.onnx"
     report = graphopt.optimize(model).report
     assert (report.status, report.left_out) == ("verified", [])
-    assert all(report.rewrites().values())
+    assert all(report.rewrites()[name] for name in QUIET)
 
 
 def fires_on(name: str) -> list[str]:

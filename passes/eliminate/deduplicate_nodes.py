@@ -1,0 +1,84 @@
+"""Keep one of several nodes that compute the same.
+
+Before: a = Relu(x), b = Relu(x)        After: both readers read a
+
+The same means: operator, attributes and inputs are equal, constants by their bytes. A node in a
+body gives way to one before it in an enclosing graph. Never merged: random operators, nodes of
+other domains, calls of functions, nodes with bodies.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from graphopt.contract import (
+    RANDOM_OPERATORS,
+    Context,
+    Editor,
+    Effect,
+    GraphView,
+    NodeView,
+    Rewrite,
+    Skip,
+)
+
+_NEVER = RANDOM_OPERATORS | {"Constant", "Dropout"}
+"""Constant nodes are deduplicate_initializers' matter; Dropout is random when it trains."""
+
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class DeduplicateNodes:
+    """Let the readers of equal nodes read the first of them.
+
+    Fires on: silero_vad, ppocr_rec. Source: common subexpression elimination.
+    """
+
+    name: ClassVar[str] = "deduplicate_nodes"
+    effect: ClassVar[Effect] = Effect.IDENTICAL
+
+    def plan(self, graph: GraphView, context: Context) -> Iterable[Rewrite | Skip]:
+        """Go in node order, so that the inputs of later nodes are merged before they are."""
+        yield from _walk(graph, {})
+
+
+def _walk(graph: GraphView, seen: MutableMapping[Key, NodeView]) -> Iterator[Rewrite]:
+    for node in graph.nodes:
+        for body in node.bodies.values():
+            yield from _walk(body, ChainMap({}, seen))
+        if node.is_opaque or node.bodies or node.op_type in _NEVER or not _results(node):
+            continue
+        first = seen.setdefault(_key(node), node)
+        if first is not node and _can_stand_for(first, node):
+            label = next(value.label() for value in node.outputs if value is not None)
+            yield Rewrite(label, Effect.IDENTICAL, _merging(node, first))
+
+
+def _key(node: NodeView) -> Key:
+    proto = node.to_proto()
+    attributes = sorted(a.SerializeToString(deterministic=True) for a in proto.attribute)
+    # Views are compared by identity: a name may mean another value in another graph.
+    return node.op_type, tuple(attributes), tuple(node.inputs), len(node.outputs)
+
+
+def _results(node: NodeView) -> bool:
+    return any(value is not None and value.readers for value in node.outputs)
+
+
+def _can_stand_for(first: NodeView, node: NodeView) -> bool:
+    pairs = zip(first.outputs, node.outputs, strict=True)
+    return all(b is None or (a is not None and b.replaceable_by(a) is None) for a, b in pairs)
+
+
+def _merging(node: NodeView, first: NodeView) -> Callable[[Editor], None]:
+    def merge(edit: Editor) -> None:
+        for value, other in zip(node.outputs, first.outputs, strict=True):
+            if value is not None and other is not None:
+                edit.replace(value, other)
+        edit.remove(node)
+
+    return merge

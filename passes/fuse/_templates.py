@@ -1,0 +1,171 @@
+"""Reshape, Squeeze, Unsqueeze and Flatten as one thing: which dimension comes from where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graphopt.contract import NodeView, ValueView
+
+OPERATORS = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The dimension that the input has at an axis."""
+
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """The one dimension that makes the number of elements come out."""
+
+
+Entry = int | Copy | Open
+Template = tuple[Entry, ...]
+
+
+def template_of(node: NodeView) -> Template | None:
+    """What a node makes of its input's dimensions; None where constants do not tell.
+
+    Source: ONNX operators Reshape (opset 5 on), Squeeze, Unsqueeze, Flatten.
+    """
+    source = node.inputs[0]
+    if source is None or source.shape is None:
+        return None
+    rank = len(source.shape)
+    found = _READERS[node.op_type](node, rank)
+    return None if found is None else _with_numbers(found, node.outputs[0], source)
+
+
+def composed(outer: Template, inner: Template) -> Template:
+    """What two nodes in a row make of the first one's input."""
+    return tuple(inner[entry.axis] if isinstance(entry, Copy) else entry for entry in outer)
+
+
+def has_both(template: Template) -> bool:
+    """True where an open dimension stands beside a copied one."""
+    kinds = {type(entry) for entry in template}
+    return Copy in kinds and Open in kinds
+
+
+def reshape_target(template: Template, *, copies_beside_open: bool) -> list[int] | None:
+    """The target that Reshape needs for a template, None where it has no words for it.
+
+    Args:
+        template: What to express.
+        copies_beside_open: Allow -1 beside a copied dimension. Where the copied one is 0 at run
+            time, Reshape cannot tell the other, so this must not be introduced.
+    """
+    if template.count(Open()) > 1 or (has_both(template) and not copies_beside_open):
+        return None
+    target = []
+    for position, entry in enumerate(template):
+        if isinstance(entry, Open):
+            target.append(-1)
+        elif isinstance(entry, Copy):
+            if entry.axis != position:
+                return None
+            target.append(0)
+        elif entry == 0:
+            return None
+        else:
+            target.append(entry)
+    return target
+
+
+def unsqueeze_axes(template: Template, rank: int) -> list[int] | None:
+    """Axes that Unsqueeze has to add to an input of that rank, None where it is not that."""
+    kept = [entry for entry in template if entry != 1]
+    if kept != [Copy(axis) for axis in range(rank)]:
+        return None
+    return [position for position, entry in enumerate(template) if entry == 1]
+
+
+def squeeze_axes(template: Template, rank: int) -> list[int] | None:
+    """Axes that Squeeze has to take from an input of that rank, None where it is not that."""
+    kept = [entry.axis for entry in template if isinstance(entry, Copy)]
+    if len(kept) != len(template) or kept != sorted(set(kept)):
+        return None
+    return [axis for axis in range(rank) if axis not in kept]
+
+
+def _with_numbers(template: Template, result: ValueView | None, source: ValueView) -> Template:
+    """Numbers in place of copied and open dimensions, where inference knows them."""
+    shape: Sequence[Any] = (result.shape if result is not None else None) or ()
+    dims = source.shape or ()
+    if len(shape) != len(template):
+        shape = [None] * len(template)
+    found: list[Entry] = []
+    for entry, dim in zip(template, shape, strict=True):
+        if isinstance(entry, Copy) and isinstance(dims[entry.axis], int):
+            found.append(int(dims[entry.axis] or 0))
+        elif isinstance(entry, Open) and isinstance(dim, int):
+            found.append(dim)
+        else:
+            found.append(entry)
+    return tuple(found)
+
+
+def _reshape(node: NodeView, rank: int) -> Template | None:
+    target = _numbers(node, 1) if node.graph.opset() >= 5 else None
+    if target is None or target.count(-1) > 1:
+        return None
+    if node.attribute("allowzero", 0):
+        return None if 0 in target else _literal(target)
+    if any(entry == 0 and position >= rank for position, entry in enumerate(target)):
+        return None
+    return tuple(
+        Copy(position) if entry == 0 else Open() if entry == -1 else entry
+        for position, entry in enumerate(target)
+    )
+
+
+def _literal(target: list[int]) -> Template:
+    return tuple(Open() if entry == -1 else entry for entry in target)
+
+
+def _squeeze(node: NodeView, rank: int) -> Template | None:
+    axes = _axes(node, rank)
+    return None if not axes else tuple(Copy(axis) for axis in range(rank) if axis not in axes)
+
+
+def _unsqueeze(node: NodeView, rank: int) -> Template | None:
+    count = len(node.attribute("axes") or []) or len(_numbers(node, 1) or [])
+    axes = _axes(node, rank + count)
+    if not axes or len(set(axes)) != count:
+        return None
+    rest = iter(range(rank))
+    return tuple(1 if axis in axes else Copy(next(rest)) for axis in range(rank + count))
+
+
+def _flatten(node: NodeView, rank: int) -> Template | None:
+    axis = node.attribute("axis", 1)
+    axis = axis + rank if axis < 0 else axis
+    if axis == 0:
+        return (1, Open())
+    if axis == rank:
+        return (Open(), 1)
+    return (Copy(0), Open()) if axis == 1 else None
+
+
+def _axes(node: NodeView, rank: int) -> list[int] | None:
+    axes = node.attribute("axes") if node.graph.opset() < 13 else _numbers(node, 1)
+    return None if axes is None else [axis + rank if axis < 0 else axis for axis in axes]
+
+
+def _numbers(node: NodeView, index: int) -> list[int] | None:
+    value = node.inputs[index] if len(node.inputs) > index else None
+    if value is None or not value.is_constant:
+        return None
+    return [int(number) for number in value.array().ravel()]
+
+
+_READERS = {
+    "Reshape": _reshape,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+    "Flatten": _flatten,
+}

@@ -1,0 +1,1 @@
+"""Other ways to order the same work."""

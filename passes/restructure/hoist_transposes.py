@@ -1,0 +1,186 @@
+"""Move a Transpose up through elementwise arithmetic where it meets others that undo it.
+
+Before: a -> T(p) -> Mul(c) -> Add(b -> T(p)) -> T(p undone) -> y
+After:  a -> Mul(c rearranged) -> Add(b) -> y
+
+The region above the Transpose is all elementwise arithmetic whose results nobody else reads. What
+enters it through a Transpose that undoes this one enters directly; a constant is rearranged; what
+else enters gets a Transpose of its own. Done only where fewer nodes remain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from graphopt.contract import Context, Editor, Effect, GraphView, NodeView, Skip, ValueView
+
+_EXACT = frozenset(
+    {"Abs", "Add", "And", "Clip", "Div", "Equal", "Greater", "Less", "Max", "Min", "Mul", "Neg",
+     "Not", "Or", "Relu", "Sub", "Where", "Xor"}
+)  # fmt: skip
+"""The same bits in whatever order the elements stand."""
+_ROUNDED = frozenset(
+    {"Cast", "Ceil", "Cos", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu",
+     "Log", "Pow", "Reciprocal", "Sigmoid", "Sin", "Softplus", "Sqrt", "Tanh"}
+)  # fmt: skip
+"""Kernels that compute blocks and remainders in different ways may move the last bit."""
+_MAX_BYTES = 1 << 20
+"""Larger constants are not copied in another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A Transpose, and the region above it through which it can go.
+
+    Attributes:
+        region: Elementwise nodes, in graph order.
+        undone: Values that enter the region, with what they were before they were transposed.
+    """
+
+    node: NodeView
+    perm: list[int]
+    region: list[NodeView]
+    undone: dict[ValueView, ValueView]
+    effect: Effect
+
+
+@dataclass(slots=True)
+class _Search:
+    """The region as it grows."""
+
+    perm: list[int]
+    region: dict[NodeView, None] = field(default_factory=dict)
+    undone: dict[ValueView, ValueView] = field(default_factory=dict)
+    entering: dict[ValueView, None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HoistTransposes:
+    """Move Transposes up through elementwise nodes until they cancel.
+
+    Fires on synthetic graphs only among the catalogue's models. Source: a permutation of axes
+    commutes with elementwise operators; ONNX operator Transpose, opsets 1 to 25.
+    """
+
+    name: ClassVar[str] = "hoist_transposes"
+    effect: ClassVar[Effect] = Effect.ROUNDING
+    roots: ClassVar[tuple[str, ...]] = ("Transpose",)
+
+    def match(self, node: NodeView, graph: GraphView, context: Context) -> Found | Skip | None:
+        """Look at one Transpose, and at what stands above it."""
+        above, perm = node.inputs[0], node.attribute("perm")
+        if above is None or perm is None or node.outputs[0] is None or graph.opset() < 7:
+            return None
+        if not _joins(above, node, {}):
+            return None
+        search = _Search(list(perm))
+        refused = _explore(search, above)
+        if refused:
+            return refused
+        dying = sum(
+            all(use.node in search.region for use in value.readers) and not value.is_graph_output
+            for value in search.undone
+        )
+        if 1 + dying <= len(search.entering):
+            return Skip("no fewer nodes would remain")
+        exact = all(inner.op_type in _EXACT for inner in search.region)
+        effect = Effect.IDENTICAL if exact else Effect.ROUNDING
+        ordered = [inner for inner in graph.nodes if inner in search.region]
+        return Found(node, search.perm, ordered, search.undone, effect)
+
+    def rewrite(self, match: Found, edit: Editor) -> None:
+        """Build the region anew on rearranged inputs; remove the former one."""
+        new: dict[ValueView, ValueView] = dict(match.undone)
+        made: NodeView | None = None
+        for inner in match.region:
+            inputs = [v and (new.get(v) or _entered(v, match, new, edit)) for v in inner.inputs]
+            made = edit.insert(
+                inner.op_type, inputs, before=match.node, attributes=inner.attributes
+            )
+            result, output = inner.outputs[0], made.outputs[0]
+            assert result is not None
+            assert output is not None
+            new[result] = output
+        target = match.node.outputs[0]
+        assert made is not None
+        assert target is not None
+        edit.adopt(made, 0, target)
+        edit.remove(match.node)
+        for inner in reversed(match.region):
+            edit.remove(inner)
+        for value in match.undone:
+            producer = value.producer
+            if producer is not None and not value.readers and not value.is_graph_output:
+                edit.remove(producer)
+
+
+def _joins(value: ValueView, below: NodeView, region: dict[NodeView, None]) -> bool:
+    """Tell whether the node that makes `value` can belong to the region."""
+    producer = value.producer
+    if producer is None or producer.is_opaque or producer.graph is not below.graph:
+        return False
+    if producer.op_type not in _EXACT | _ROUNDED or value.is_graph_output or value.is_constant:
+        return False
+    return all(use.node is below or use.node in region for use in value.readers)
+
+
+def _explore(search: _Search, value: ValueView) -> Skip | None:
+    """Take the producer of `value` into the region, then what stands above it."""
+    rank = len(search.perm)
+    pending = [value]
+    while pending:
+        node = pending.pop().producer
+        assert node is not None
+        search.region[node] = None
+        for operand in node.inputs:
+            if operand is None or (operand.producer in search.region and not operand.is_constant):
+                continue
+            if operand.is_constant:
+                if (operand.nbytes or 0) > _MAX_BYTES or len(operand.shape or ()) > rank:
+                    return Skip("a constant operand is too large to rearrange")
+            elif operand.shape is None or len(operand.shape) != rank:
+                return Skip("an operand has another rank, or an unknown one")
+            elif _joins(operand, node, search.region):
+                pending.append(operand)
+            else:
+                _enter(search, operand)
+    return None
+
+
+def _enter(search: _Search, operand: ValueView) -> None:
+    producer = operand.producer
+    undoing = list(np.argsort(search.perm))
+    if (
+        producer is not None
+        and producer.op_type == "Transpose"
+        and not producer.is_opaque
+        and producer.attribute("perm") == undoing
+        and producer.inputs[0] is not None
+    ):
+        search.undone[operand] = producer.inputs[0]
+    else:
+        search.entering[operand] = None
+
+
+def _entered(
+    value: ValueView, match: Found, new: dict[ValueView, ValueView], edit: Editor
+) -> ValueView:
+    """What the region reads in place of `value`: a rearranged constant, or a Transpose of it."""
+    if value.is_constant:
+        array = value.array()
+        if array.ndim == 0 or array.size == 1:
+            return value
+        wide = array.reshape([1] * (len(match.perm) - array.ndim) + list(array.shape))
+        moved = np.ascontiguousarray(wide.transpose(match.perm))
+        found = edit.constant(moved, f"{value.name}_transposed", match.node.graph)
+    else:
+        made = edit.insert(
+            "Transpose", [value], before=match.node, attributes={"perm": match.perm}
+        ).outputs[0]
+        assert made is not None
+        found = made
+    new[value] = found
+    return found
