@@ -5,12 +5,15 @@ PY := $(VENV)/bin/python
 CORPUS ?=
 export CORPUS
 
-.PHONY: demo test test-all lint bench clean help
+.PHONY: demo test test-all lint bench bench-nodes bench-readme docs clean help
 help:
 	@echo "make demo      install into .venv and optimise real models, printing the reports"
 	@echo "make test      the whole suite (under 10 minutes on 2 cores)"
 	@echo "make test-all  every onnx test case, every catalogue model, and CORPUS=DIR"
 	@echo "make bench     CPU time of whole commands, printed"
+	@echo "make bench-nodes  nodes left of every model beside its peers' figures; CORPUS=DIR adds yours"
+	@echo "make bench-readme  the README's table of models before and after, printed"
+	@echo "make docs      writes docs/passes and the report's JSON schema from the docstrings"
 	@echo "make lint      ruff, mypy --strict, import-linter"
 
 # .venv is keyed to pyproject.toml: a changed dependency makes it anew.
@@ -35,6 +38,16 @@ test-all: $(STAMP)
 
 bench: $(STAMP)
 	$(PY) -m tests.benchmarks.command_line
+
+bench-nodes: $(STAMP)
+	$(PY) -m tests.benchmarks.node_counts
+
+bench-readme: $(STAMP)
+	$(PY) -m tests.benchmarks.readme_table
+
+docs: $(STAMP)
+	$(PY) -m tests.docs.pass_pages
+	$(PY) -m tests.report.schema_file
 
 lint: $(STAMP)
 	$(PY) -m ruff check graphopt passes tests models

@@ -15,17 +15,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graphopt.api import compare, inspect, load, optimize, save
+    from graphopt.changing import convert, extract
     from graphopt.engine import OptimizeResult, Recipe
+    from graphopt.engine.changing import ChangeResult
     from graphopt.errors import GraphoptError
     from graphopt.model import Model
     from graphopt.report import ModelStats, Report, Verification
+    from graphopt.report.change import ChangeReport
 
 _HOMES = {
     "compare": "graphopt.api",
+    "convert": "graphopt.changing",
+    "extract": "graphopt.changing",
     "inspect": "graphopt.api",
     "load": "graphopt.api",
     "optimize": "graphopt.api",
     "save": "graphopt.api",
+    "ChangeReport": "graphopt.report.change",
+    "ChangeResult": "graphopt.engine.changing",
     "GraphoptError": "graphopt.errors",
     "Model": "graphopt.model",
     "ModelStats": "graphopt.report",
@@ -38,6 +45,8 @@ _HOMES = {
 __version__ = "0.1.0"
 
 __all__ = [
+    "ChangeReport",
+    "ChangeResult",
     "GraphoptError",
     "Model",
     "ModelStats",
@@ -46,6 +55,8 @@ __all__ = [
     "Report",
     "Verification",
     "compare",
+    "convert",
+    "extract",
     "inspect",
     "load",
     "optimize",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from onnx import ModelProto
 
@@ -19,10 +19,12 @@ from graphopt.engine import (
     parse_pass,
     recipe_of,
 )
+from graphopt.engine.changing import ChangeResult
 from graphopt.errors import UsageError
 from graphopt.graph import annotate, build_program, graph_view, measure
 from graphopt.model import Model, SaveOptions, load_model, save_model
 from graphopt.report import ModelStats, Verification
+from graphopt.report.requirement import check_measurable, parse_requirement
 from graphopt.runtime import shared_runtime
 from graphopt.verify import Verifier, VerifyOptions, input_specs
 from graphopt.verify.data import check_data
@@ -57,6 +59,10 @@ def optimize(
     seed: int = 0,
     target: Literal["cpu", "cuda"] = "cpu",
     opset: int | Literal["auto"] | None = None,
+    exclude_nodes: Sequence[str] = (),
+    keep_outputs: Sequence[str] | None = None,
+    require: Sequence[str] = (),
+    provenance: bool = False,
     verify: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> OptimizeResult:
@@ -72,6 +78,10 @@ def optimize(
         seed: Seed of everything random.
         target: Execution provider the result is meant for.
         opset: Raise the opset to this first; without it, it stays.
+        exclude_nodes: Shell-style patterns of node names or labels; these nodes are left alone.
+        keep_outputs: The only outputs to keep; the others are dropped before the recipe runs.
+        require: Conditions on the result; `report.requirements` says which of them are met.
+        provenance: Write version, recipe and the source's digest into the result's metadata.
         verify: False leaves the comparison out; the report then says "unverified".
         progress: Called with a few words whenever something new is begun.
 
@@ -83,16 +93,11 @@ def optimize(
         graphopt.errors.GraphoptError: Bad input, an unknown recipe or pass, or a pass that raised.
     """
     loaded = load(model)
-    specs = input_specs(loaded.proto)
-    options = OptimizeOptions(
-        seed=seed,
-        data=None if data is None else check_data(data, specs),
-        shapes=check_shapes(input_shapes or {}, specs),
-        verify=verify,
-        target=_target(target),
-        opset=opset,
-        progress=progress or (lambda what: None),
-    )
+    options = _options(
+        loaded, data, input_shapes, keep_outputs, _listed("require", require), seed=seed,
+        exclude_nodes=_listed("exclude_nodes", exclude_nodes), target=_target(target), opset=opset,
+        provenance=provenance, verify=verify, progress=progress or (lambda what: None),
+    )  # fmt: skip
     return optimize_model(loaded, _recipe(recipe, passes), options)
 
 
@@ -149,21 +154,54 @@ def inspect(
 
 
 def save(
-    model: Model | OptimizeResult, path: str | Path, *, external_threshold: int | None = None
+    model: Model | OptimizeResult | ChangeResult,
+    path: str | Path,
+    *,
+    external_threshold: int | None = None,
 ) -> Path:
     """Write a model; a former file stays whole until the new one is complete.
 
     Args:
-        model: A model, or the result of `optimize`.
+        model: A model, or the result of `optimize`, `convert` or `extract`.
         path: The .onnx file. External data goes to `<path>.<digest>.data` beside it.
         external_threshold: Bytes from which a tensor goes to that file. By default weights stay
-            where the source had them, inside or outside, unless they no longer fit inside.
+            where the source had them, inside or outside, unless they no longer fit inside; those
+            of `convert` go where it was told.
 
     Raises:
         graphopt.errors.FileError: It cannot be written.
     """
-    what = model.model if isinstance(model, OptimizeResult) else model
+    if isinstance(model, ChangeResult) and external_threshold is None:
+        external_threshold = model.external_threshold
+    what = model if isinstance(model, Model) else model.model
     return save_model(what, path, SaveOptions(external_threshold=external_threshold))
+
+
+def _listed(name: str, texts: Sequence[str]) -> Sequence[str]:
+    if isinstance(texts, str):
+        raise UsageError(f"{name} is a text", hint=f"give a list: [{texts!r}]")
+    return texts
+
+
+def _options(
+    model: Model,
+    data: Sequence[Feeds] | None,
+    shapes: Mapping[str, Sequence[int]] | None,
+    keep_outputs: Sequence[str] | None,
+    require: Sequence[str],
+    **others: Any,
+) -> OptimizeOptions:
+    """The engine's options, out of what a user wrote by hand."""
+    specs = input_specs(model.proto)
+    requirements = [parse_requirement(text) for text in require]
+    check_measurable(requirements, "optimize")
+    return OptimizeOptions(
+        data=None if data is None else check_data(data, specs),
+        shapes=check_shapes(shapes or {}, specs),
+        keep_outputs=None if keep_outputs is None else _listed("keep_outputs", keep_outputs),
+        requirements=requirements,
+        **others,
+    )
 
 
 def _target(provider: str) -> Target:

@@ -66,6 +66,12 @@ def test_every_pass_has_its_test_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", pass_files(), ids=shown)
+def test_every_pass_has_its_page(path: Path) -> None:
+    page = ROOT / "docs" / "passes" / f"{path.stem}.md"
+    assert page.is_file(), f"run `make docs`, which writes {shown(page)}"
+
+
+@pytest.mark.parametrize("path", pass_files(), ids=shown)
 def test_pass_is_named_verb_object_in_a_category(path: Path) -> None:
     assert "_" in path.stem
     assert path.parent.parent == ROOT / "passes"

@@ -36,7 +36,7 @@ def guarded(command: click.Command, arguments: list[str] | None = None) -> int:
         click.echo(error.format_message())
         return ExitCode.USAGE
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted")
+        say("interrupted")
         return ExitCode.INTERRUPTED
     except SystemExit:
         # click ends so when the reader of a pipe went away, which is no failure of ours.
@@ -44,30 +44,38 @@ def guarded(command: click.Command, arguments: list[str] | None = None) -> int:
     except Exception as error:
         if any(a in ("-v", "--verbose") for a in given):
             traceback.print_exception(error)
-        return _explained(error)
+        code, lines = explained(error)
+        say(*lines)
+        return int(code)
 
 
-def _explained(error: Exception) -> int:
-    """Say what went wrong in one line, two with a hint; give the exit code."""
+def explained(error: Exception, about: object = None) -> tuple[ExitCode, list[str]]:
+    """An error as an exit code and one line, two with a hint.
+
+    Args:
+        error: What was raised.
+        about: The file at work, for errors that name none.
+    """
+    subject = "" if about is None else f"{about}: "
     if isinstance(error, GraphoptError):
-        _say(f"error: {error}", f"hint: {error.hint}" if error.hint else "")
-        return int(error.exit_code)
+        said = f"error: {'' if error.file else subject}{error}"
+        return error.exit_code, [said, *([f"hint: {error.hint}"] if error.hint else [])]
     if isinstance(error, click.ClickException):
-        _say(f"error: {' '.join(error.format_message().split())}")
-        return ExitCode.USAGE
+        return ExitCode.USAGE, [f"error: {' '.join(error.format_message().split())}"]
     if isinstance(error, MemoryError):
-        _say("error: out of memory")
-        return ExitCode.BAD_FILE
-    _say(
-        f"internal error: {type(error).__name__}: {' '.join(str(error).split())}",
+        return ExitCode.BAD_FILE, [f"error: {subject}out of memory"]
+    return ExitCode.CHECK_FAILED, [
+        f"internal error: {subject}{type(error).__name__}: {' '.join(str(error).split())}",
         "hint: this is a defect of graphopt; run again with -v and report what it prints",
-    )
-    return ExitCode.CHECK_FAILED
+    ]
 
 
-def _say(*lines: str) -> None:
-    for line in filter(None, lines):
-        click.echo(f"graphopt: {line}", err=True)
+def say(*lines: str) -> None:
+    """Print lines to stderr, each after the program's name; names in them come from models."""
+    from graphopt.report.printable import printable
+
+    for line in lines:
+        click.echo(f"graphopt: {printable(line)}", err=True)
 
 
 @contextlib.contextmanager

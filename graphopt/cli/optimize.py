@@ -2,52 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import click
 
-from graphopt.cli.console import Progress, progress_shown, show
-from graphopt.cli.values import input_options, parse_shapes
-from graphopt.errors import ExitCode, GraphoptError, UsageError
-
-if TYPE_CHECKING:  # imported when they are used: --help must not wait for onnx
-    from graphopt.engine import Recipe
-    from graphopt.report import Report
-
-
-@dataclass(frozen=True)
-class Request:
-    """The command's options, by name."""
-
-    model: Path
-    output: Path | None
-    recipe: str | None
-    passes: tuple[str, ...]
-    data: Path | None
-    input_shapes: tuple[str, ...]
-    seed: int
-    external_data_root: Path | None
-    reports: tuple[Path, ...]
-    json: bool
-    quiet: bool
-    verbose: bool
-    verify: bool
-    verify_limit: float
-    allow_unverified: bool
-    strict: bool
-    in_place: bool
-    dry_run: bool
-    target: Literal["cpu", "cuda"]
-    opset: str | None
+from graphopt.cli.console import progress_shown, say, show
+from graphopt.cli.optimizing import Request, judgement_of, optimize_one, understand
+from graphopt.cli.places import Job, Plan, plan_jobs
+from graphopt.cli.values import input_options
+from graphopt.errors import ExitCode, UsageError
 
 
 @click.command("optimize")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write the result.")
+@click.argument(
+    "models", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="MODEL..."
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE|DIR",
+    help="Where to write the result: a file, or a folder (with a slash behind it, one that is made "
+    "if need be).",
+)
 @click.option("--recipe", metavar="NAME|FILE", help="A recipe; `exact` unless --pass is given.")
 @click.option(
     "--pass",
@@ -56,13 +34,43 @@ class Request:
     metavar="NAME[:key=value,...]",
     help="A pass to run instead of the default recipe, or after --recipe. Repeatable.",
 )
+@click.option(
+    "--exclude-node",
+    "exclude_nodes",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave alone the nodes whose name, or label as reports print it, fits a shell-style "
+    "pattern. Repeatable.",
+)
+@click.option(
+    "--keep-output",
+    "keep_outputs",
+    multiple=True,
+    metavar="NAME",
+    help="Keep this output of the model, and drop those not named. Repeatable.",
+)
 @input_options
+@click.option(
+    "--require",
+    "requirements",
+    multiple=True,
+    metavar="CONDITION",
+    help="A condition that the result must meet, such as 'nodes_ratio <= 0.9'; else nothing is "
+    "written and the exit code is 1. Repeatable.",
+)
+@click.option(
+    "--require-change", is_flag=True, help="A result with nothing changed is a failure, and so is "
+    "a lossy pass that changed nothing."
+)  # fmt: skip
+@click.option(
+    "--provenance", is_flag=True, help="Write version, recipe and source digest into the metadata."
+)
 @click.option(
     "--report",
     "reports",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Write the report to a .json or .md file. Repeatable.",
+    help="Write the report to a .json, .md or JUnit .xml file. Repeatable.",
 )
 @click.option("--json", is_flag=True, help="Print the report as JSON, and nothing else, on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
@@ -93,120 +101,66 @@ class Request:
     help="Raise the opset first; without it, it stays. `auto` lets passes ask for it.",
 )
 def command(**options: Any) -> int:
-    """Make MODEL smaller and faster, and prove that it still gives the same answers.
+    """Make each MODEL smaller and faster, and prove that it still gives the same answers.
 
     Every pass is checked, the result is compared with the original on the same inputs, and a
     rewrite that fails is found and left out. A result that could not be verified is not written,
     and the exit code is 1, unless --allow-unverified.
+
+    A folder stands for the .onnx files in it that are not hidden, at any depth; -o is a folder
+    then, in which they lie as they do in theirs. One model's failure stops no other. The exit code
+    is the worst of them all: the first of 2, 3, 4, 1 and 5 that occurs, else 0.
     """
     request = Request(**options)
     if math.isnan(request.verify_limit):
         raise UsageError("--verify-limit is not a number")
-    output = _output(request)
+    plan = plan_jobs(
+        request.models, request.output, in_place=request.in_place, dry_run=request.dry_run
+    )
     _check_reports(request)
-    with progress_shown(quiet=request.quiet, verbose=request.verbose) as progress:
-        report, code = _run(request, output, progress)
-    if request.json:
-        from graphopt.report.files import to_json
+    if not request.quiet:
+        say(*(f"note: {line}" for line in plan.notes))
+    return _several(request, plan) if plan.several else _single(request, plan.jobs[0])
 
-        click.echo(to_json(report), nl=False)
+
+def _single(request: Request, job: Job) -> int:
+    """Optimise one model, print and write its report; give the exit code."""
+    from graphopt.report.files import to_json, write_report
+
+    with progress_shown(quiet=request.quiet, verbose=request.verbose) as progress:
+        outcome = optimize_one(understand(request), job, progress)
+    for path in request.reports:
+        write_report(outcome.report, path, judgement_of(request))
+    if request.json:
+        click.echo(to_json(outcome.report), nl=False)
     elif not request.quiet:
         from graphopt.report.text import render_report
 
-        show(render_report(report, verbose=request.verbose))
-    if code == ExitCode.CHECK_FAILED:
-        _say_why(request, report)
-    return code
+        show(render_report(outcome.report, verbose=request.verbose))
+    refusal = outcome.refusal
+    if refusal is None:
+        return ExitCode.DONE
+    say(f"error: {job.model}: {refusal.reason}; nothing was written")
+    if refusal.hint:
+        say(f"hint: {refusal.hint}")
+    return ExitCode.CHECK_FAILED
 
 
-def _say_why(request: Request, report: Report) -> None:
-    """One line on stderr for a run that wrote nothing, and what to do about it."""
-    if report.status == "unverified":
-        reason = "unverified"
-        hint = "give --data or --input-shape, or accept it with --allow-unverified"
-    elif report.status == "failed":
-        reason, hint = "failed verification", "see the report (-v shows every check)"
-    else:
-        reason, hint = f"{len(report.left_out)} rewrites were left out", "run without --strict"
-    click.echo(f"graphopt: error: {request.model}: {reason}; nothing was written", err=True)
-    click.echo(f"graphopt: hint: {hint}", err=True)
+def _several(request: Request, plan: Plan) -> int:
+    """Optimise several models, print and write what came of them; give the exit code."""
+    from graphopt.cli.batch import optimize_each
+    from graphopt.report.batch import render_batch, write_batch
+    from graphopt.report.files import json_text
 
-
-def _run(request: Request, output: Path | None, progress: Progress) -> tuple[Report, int]:
-    from graphopt.contract import Target
-    from graphopt.engine import OptimizeOptions, optimize_model
-    from graphopt.model import load_model, save_model
-    from graphopt.report.files import write_report
-    from graphopt.verify import input_specs
-    from graphopt.verify.data import load_data
-    from graphopt.verify.inputs import check_shapes
-
-    recipe = _recipe(request)
-    shapes = parse_shapes(request.input_shapes)
-    model = load_model(request.model, external_data_root=request.external_data_root)
-    try:
-        specs = input_specs(model.proto)
-        shapes = check_shapes(shapes, specs)
-        result = optimize_model(
-            model,
-            recipe,
-            OptimizeOptions(
-                seed=request.seed,
-                data=None if request.data is None else load_data(request.data, specs),
-                shapes=shapes,
-                verify=request.verify,
-                verify_limit=int(request.verify_limit * 2**30),
-                target=Target(provider=request.target),
-                opset=_opset(request.opset),
-                progress=progress,
-            ),
-        )
-        code = _code(request, result.report)
-        report = result.report
-        if output is not None and code == ExitCode.DONE:
-            progress("writing")
-            save_model(result.model, output)
-            report = dataclasses.replace(report, output=str(output))
-    except GraphoptError as error:
-        error.file = error.file or str(request.model)
-        raise
+    with progress_shown(quiet=request.quiet, verbose=request.verbose) as progress:
+        batch = optimize_each(understand(request), plan.jobs, progress)
     for path in request.reports:
-        write_report(report, path)
-    return report, code
-
-
-def _recipe(request: Request) -> Recipe:
-    from graphopt.engine import PassSpec, load_recipe, parse_pass, recipe_of
-
-    specs = [PassSpec(*parse_pass(text)) for text in request.passes]
-    if specs and request.recipe is None:
-        return recipe_of(specs)
-    return load_recipe(request.recipe or "exact").extended(specs)
-
-
-def _opset(text: str | None) -> int | Literal["auto"] | None:
-    if text is None or text == "auto":
-        return "auto" if text else None
-    if not (text.isascii() and text.isdigit()):
-        raise UsageError(f"--opset {text!r} is neither a number nor auto")
-    return int(text)
-
-
-def _output(request: Request) -> Path | None:
-    if request.in_place and request.output is not None:
-        raise UsageError("--in-place and -o exclude each other")
-    if request.dry_run:
-        return None
-    if request.in_place:
-        return request.model
-    if request.output is None:
-        raise UsageError("no output", hint="give -o OUT, --in-place or --dry-run")
-    both = request.output.exists() and request.model.exists()
-    if both and request.output.samefile(request.model):
-        raise UsageError(
-            "the output is the input", file=request.output, hint="say --in-place if you mean it"
-        )
-    return request.output
+        write_batch(batch, path, judgement_of(request))
+    if request.json:
+        click.echo(json_text(batch.to_dict()), nl=False)
+    elif not request.quiet:
+        show(render_batch(batch))
+    return batch.exit_code
 
 
 def _check_reports(request: Request) -> None:
@@ -214,11 +168,3 @@ def _check_reports(request: Request) -> None:
 
     for path in request.reports:
         check_suffix(path)
-
-
-def _code(request: Request, report: Report) -> int:
-    if report.status == "failed":
-        return ExitCode.CHECK_FAILED
-    if report.status == "unverified" and request.verify and not request.allow_unverified:
-        return ExitCode.CHECK_FAILED
-    return ExitCode.CHECK_FAILED if request.strict and report.left_out else ExitCode.DONE

@@ -20,8 +20,12 @@ def input_options(command: F) -> F:
     return command
 
 
-def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+def parse_shapes(texts: Sequence[str], option: str = "--input-shape") -> dict[str, tuple[int, ...]]:
     """Parse `NAME:d,d,...`; names may hold colons, so the last one splits; `=` is accepted.
+
+    Args:
+        texts: What was given.
+        option: The option that took it, for error messages.
 
     Raises:
         UsageError: No name, or a dimension that is not a whole number from 0 on.
@@ -33,7 +37,7 @@ def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
         sizes = [part.strip() for part in dims.replace("x", ",").split(",") if part.strip()]
         if not name or not all(size.isascii() and size.isdigit() for size in sizes):
             raise UsageError(
-                f"--input-shape {text!r} is not NAME:d,d,...", hint="for example image:1,3,224,224"
+                f"{option} {text!r} is not NAME:d,d,...", hint="for example image:1,3,224,224"
             )
         shapes[name] = tuple(int(size) for size in sizes)
     return shapes

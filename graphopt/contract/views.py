@@ -139,7 +139,11 @@ class NodeView(Protocol):
 
     @property
     def is_opaque(self) -> bool:
-        """True for what passes leave alone: another domain, or attributes without plain values."""
+        """True for what passes leave alone.
+
+        Another domain, attributes without plain values, or a node that the user excluded. The
+        constants that it reads keep their values too.
+        """
         ...
 
     @property

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Literal
 
@@ -21,11 +21,16 @@ from graphopt.graph import (
     measure,
     raise_opset,
 )
+from graphopt.graph.excluding import exclude_nodes
+from graphopt.graph.outputs import keep_outputs
 from graphopt.model import Model
+from graphopt.model.provenance import with_provenance
 from graphopt.report import Report, StageReport
+from graphopt.report.requirement import Requirement, decide
 from graphopt.runtime import NodeEvaluator, shared_runtime
 from graphopt.verify import Verifier, VerifyOptions
 from graphopt.verify.inputs import Feeds
+from graphopt.verify.loads import check_loads
 from graphopt.verify.verifier import DEFAULT_LIMIT
 
 _VERSIONS_OF = ("graphopt", "onnx", "onnx-graphsurgeon", "numpy", "onnxruntime-gpu", "onnxruntime")
@@ -44,6 +49,10 @@ class OptimizeOptions:
         target: What the result is meant to run on.
         opset: Raise the standard opset to this one first. None leaves it; so does "auto", until a
             pass asks for a newer one.
+        exclude_nodes: Patterns of nodes that are left alone; see graph.excluding.
+        keep_outputs: The only outputs to keep; None keeps them all.
+        requirements: What the report says of the result, met or not.
+        provenance: Write where the result comes from into its metadata.
         progress: Told in a few words what is being done.
     """
 
@@ -54,6 +63,10 @@ class OptimizeOptions:
     verify_limit: int = DEFAULT_LIMIT
     target: Target = field(default_factory=Target)
     opset: int | Literal["auto"] | None = None
+    exclude_nodes: Sequence[str] = ()
+    keep_outputs: Collection[str] | None = None
+    requirements: Sequence[Requirement] = ()
+    provenance: bool = False
     progress: Progress = lambda what: None
 
 
@@ -62,7 +75,8 @@ class OptimizeResult:
     """A result and its report.
 
     Attributes:
-        model: The optimised model; the very model given when nothing was changed.
+        model: The optimised model; the very model given when nothing was changed and no provenance
+            was asked for.
     """
 
     model: Model
@@ -78,17 +92,21 @@ def optimize_model(
         ModelError: The model's graph cannot be linked, or its weights cannot be read.
         DataError: The user's data does not run.
         PassError: A pass raised.
+        UsageError: A pattern fits no node, an output is none, or the opset cannot be had.
     """
     options = options or OptimizeOptions()
     if options.seed < 0:
         raise UsageError(f"seed {options.seed} is negative")
     started = time.perf_counter()
     options.progress("reading the graph")
-    given = raise_opset(model, options.opset) if isinstance(options.opset, int) else model
+    kept = model if options.keep_outputs is None else keep_outputs(model, options.keep_outputs)
+    given = raise_opset(kept, options.opset) if isinstance(options.opset, int) else kept
     program = build_program(given)
     annotate(program, given.proto)
-    stages, shapes = _run(program, model, recipe, options)
+    excluded = exclude_nodes(program, options.exclude_nodes)
+    stages, shapes = _run(program, kept, recipe, options)
     result = export_program(program)
+    stages = _loaded(stages, kept, result, options)
     before = measure(model, shapes)
     report = Report(
         status=_status(stages),
@@ -105,8 +123,46 @@ def optimize_model(
         warnings=tuple(_warnings(stages, program.shape_conflicts)),
         versions=_versions(),
         seconds=round(time.perf_counter() - started, 3),
+        dropped_outputs=_dropped(model, kept),
+        excluded=excluded,
     )
-    return OptimizeResult(result, report)
+    return _signed(result, report, options)
+
+
+def _signed(result: Model, report: Report, options: OptimizeOptions) -> OptimizeResult:
+    """The result with its provenance where that is asked for, and what was required of it."""
+    if options.provenance:
+        result = with_provenance(result, report)
+        after = replace(report.after, file_bytes=result.file_bytes)
+        report = replace(report, after=after)
+    outcomes = tuple(decide(requirement, report) for requirement in options.requirements)
+    return OptimizeResult(result, replace(report, requirements=outcomes))
+
+
+def _dropped(model: Model, kept: Model) -> tuple[str, ...]:
+    names = {info.name for info in kept.proto.graph.output}
+    return tuple(info.name for info in model.proto.graph.output if info.name not in names)
+
+
+def _loaded(
+    stages: list[StageReport], original: Model, result: Model, options: OptimizeOptions
+) -> list[StageReport]:
+    """Load a result that nothing ran: a file that does not load is no result."""
+    last = stages[-1]
+    ran = last.verification.method != "none" or _status(stages) != "unverified"
+    if ran or result is original:
+        return stages
+    options.progress("loading the result")
+    row = check_loads(original, result, shared_runtime(), options.verify_limit)
+    found = last.verification
+    said = {"ok": "it loads", "failed": "it does not load", "not verified": ""}[row.status]
+    verification = replace(
+        found,
+        status="failed" if row.status == "failed" else found.status,
+        checks=(*found.checks, row),
+        note="; ".join(filter(None, (found.note, said))),
+    )
+    return [*stages[:-1], replace(last, verification=verification)]
 
 
 Shapes = dict[str, tuple[int, ...]]
@@ -163,6 +219,7 @@ def _warnings(stages: Sequence[StageReport], conflicts: Sequence[str]) -> list[s
             found.append(f"stage {number} was taken back: {stage.taken_back}")
         for item in stage.left_out:
             found.append(f"left out: {item.pass_name} at {item.label}: {item.reason}")
+        found += stage.idle_lines()
     if conflicts:
         listed = ", ".join(conflicts[:3]) + (", ..." if len(conflicts) > 3 else "")
         found.append(

@@ -82,7 +82,8 @@ class StageRunner:
             if proof.since and self.verifier is not None:
                 # The stage itself is proven; the loss of those before it stays measured.
                 whole = self.verifier.check(export_program(self.program), Effect.LOSSY)
-                verification = replace(verification, losses=whole.losses)
+                proven = whole.status == "ok"
+                verification = replace(verification, losses=whole.losses) if proven else whole
         return self._report(passes, base, tally, verification)
 
     def _proven(
@@ -206,6 +207,7 @@ class StageRunner:
                 standing[instance.name],
                 dict(sorted(tally.skipped.get(instance.name, Counter()).items())),
                 round(tally.seconds[instance.name], 6),
+                instance.effect.value,
             )
             for instance in passes
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphopt.contract import Array, GraphView, NodeView, ValueView
+from graphopt.contract import Array, Effect, GraphView, NodeView, ValueView
 from graphopt.errors import EditRefused
 from graphopt.graph.attributes import encode
 from graphopt.graph.elements import Node, Rank, Scope, Tensor, Value, ValueType, Weight
@@ -83,7 +83,7 @@ class GraphEditor:
 
     def set_input(self, node: NodeView, index: int, value: ValueView | None) -> None:
         """See contract.Editor.set_input."""
-        element = _node(node)
+        element = _free(node)
         inputs = list(element.inputs)
         while len(inputs) <= index:
             inputs.append(Value("", None))
@@ -94,7 +94,7 @@ class GraphEditor:
 
     def set_attribute(self, node: NodeView, name: str, value: Any) -> None:
         """See contract.Editor.set_attribute."""
-        element = _node(node)
+        element = _free(node)
         if name in element.bodies:
             raise EditRefused(f"attribute {name!r} is a graph; edit its nodes", node=node.label())
         before = dict(element.attrs)
@@ -112,6 +112,9 @@ class GraphEditor:
         refused = refusal(before, after)
         if refused:
             raise EditRefused(f"{old.name!r} by {new.name!r}: {refused.reason}")
+        if self._transaction.effect is Effect.LOSSY and old.is_constant:
+            for reader in before.outputs:
+                _free(node_view(reader, self._program))
         if before.output_of:
             self._take_over(before, after)
         else:
@@ -119,7 +122,7 @@ class GraphEditor:
 
     def adopt(self, node: NodeView, index: int, value: ValueView) -> None:
         """See contract.Editor.adopt."""
-        element, adopted = _node(node), _element(value)
+        element, adopted = _free(node), _element(value)
         former = element.outputs[index]
         if not adopted.inputs or adopted.inputs[0] is element:
             raise EditRefused(f"no other node computes {value.name!r}", node=node.label())
@@ -132,7 +135,7 @@ class GraphEditor:
 
     def remove(self, node: NodeView) -> None:
         """See contract.Editor.remove."""
-        element = _node(node)
+        element = _free(node)
         if element not in element.scope.nodes:
             raise EditRefused("the node is not in the graph", node=node.label())
         for value in element.outputs:
@@ -245,6 +248,18 @@ def _scope(graph: GraphView) -> Scope:
 def _node(node: NodeView) -> Node:
     assert isinstance(node, NodeHandle)
     return node.element
+
+
+def _free(node: NodeView) -> Node:
+    """A node that may be changed.
+
+    Raises:
+        EditRefused: The user wants it left alone.
+    """
+    element = _node(node)
+    if element.excluded:
+        raise EditRefused("the node is excluded", node=node.label())
+    return element
 
 
 def _element(value: ValueView | None) -> Tensor:

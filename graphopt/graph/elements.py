@@ -92,6 +92,7 @@ class Node(gs.Node):
         rank: Where it stands among the nodes of its scope.
         edits: How many recorded edits touch it; 0 means that `proto` is written as it is.
         bodies: Scopes of its graph attributes, by attribute name.
+        excluded: True where the user wants the node left alone.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Node(gs.Node):
         self.rank = rank
         self.edits = 0
         self.bodies: dict[str, Scope] = {}
+        self.excluded = False
         self.view: Any = None
 
     __hash__ = object.__hash__

@@ -15,6 +15,7 @@ from onnx.shape_inference import InferenceError, infer_node_outputs
 
 from graphopt.contract import Dim
 from graphopt.graph.captured import lend_constants
+from graphopt.graph.carried import drop_unproven
 from graphopt.graph.elements import Node, Scope, Tensor, ValueType, Weight
 from graphopt.graph.program import Program
 from graphopt.graph.skeleton import KEPT_BYTES, skeleton
@@ -35,6 +36,8 @@ def annotate(program: Program, proto: ModelProto) -> None:
     bare = skeleton(proto, declared=False)
     lend_constants(bare)
     inferred = infer(bare)
+    while drop_unproven(bare, inferred):
+        inferred = infer(bare)
     conflicts: list[str] = []
     _adopt(program.main, inferred.graph, proto.graph, conflicts)
     if _fill(inferred.graph, proto.graph):

@@ -154,7 +154,8 @@ class NodeHandle:
     def is_opaque(self) -> bool:
         element = self.element
         return (
-            element.domain != ""
+            element.excluded
+            or element.domain != ""
             or (element.domain, element.op) in self.program.function_ids
             or not all(is_plain(attribute) for attribute in element.attrs.values())
         )

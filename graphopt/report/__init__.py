@@ -7,8 +7,10 @@ from graphopt.report.record import (
     ModelStats,
     PassResult,
     Report,
+    RequirementOutcome,
     StageReport,
     Verification,
+    schema,
 )
 
 __all__ = [
@@ -18,6 +20,8 @@ __all__ = [
     "ModelStats",
     "PassResult",
     "Report",
+    "RequirementOutcome",
     "StageReport",
     "Verification",
+    "schema",
 ]

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from graphopt.errors import FileError, UsageError
+from graphopt.report.junit import Judgement, to_junit
 from graphopt.report.markdown import to_markdown
 from graphopt.report.record import Report
 
-SUFFIXES = (".json", ".md")
+SUFFIXES = (".json", ".md", ".xml")
 
 
 def to_json(report: Report) -> str:
@@ -25,15 +26,32 @@ def json_text(data: Any) -> str:
     return json.dumps(_finite(data), indent=2) + "\n"
 
 
-def write_report(report: Report, path: Path) -> None:
-    """Write a report as .json or .md, through a temporary file.
+def write_report(report: Report, path: Path, judgement: Judgement | None = None) -> None:
+    """Write a report as .json, .md or JUnit .xml, through a temporary file.
+
+    Args:
+        report: The report of one model; for several there is batch.write_batch.
+        path: Where to write it; its suffix says how.
+        judgement: What counts as a failure, for JUnit; the command line's defaults by default.
 
     Raises:
         UsageError: Another suffix.
         FileError: It cannot be written.
     """
     check_suffix(path)
-    text = to_json(report) if path.suffix == ".json" else to_markdown(report)
+    if path.suffix == ".xml":
+        text = to_junit([report], judgement)
+    else:
+        text = to_json(report) if path.suffix == ".json" else to_markdown(report)
+    write_text(text, path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a report's text through a temporary file.
+
+    Raises:
+        FileError: It cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.graphopt-{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -47,11 +65,11 @@ def check_suffix(path: Path) -> None:
     """Check that a report of this name can be written.
 
     Raises:
-        UsageError: Neither .json nor .md.
+        UsageError: Neither .json, .md nor .xml.
         FileError: Its folder is not there.
     """
     if path.suffix not in SUFFIXES:
-        raise UsageError("report has an unknown suffix", file=path, hint="use .json or .md")
+        raise UsageError("report has an unknown suffix", file=path, hint="use .json, .md or .xml")
     if not path.parent.is_dir():
         raise FileError("the report's folder does not exist", file=path)
 

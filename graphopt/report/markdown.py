@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from graphopt.report.printable import cleaned
 from graphopt.report.record import Report
-from graphopt.report.text import number
+from graphopt.report.text import number, outcome_words, purpose_lines, unmet_words
 
 
 def to_markdown(report: Report) -> str:
     """The report as Markdown, the status in its first line."""
+    report = cleaned(report)
     verification = report.stages[-1].verification
+    unmet = f", {unmet_words(report)}" if report.unmet else ""
     lines = [
-        f"# {report.source or 'model'}: {report.status}",
+        f"# {report.source or 'model'}: {report.status}{unmet}",
         "",
         f"Recipe `{report.recipe}` (`{report.recipe_digest[:12]}`), seed {report.seed}, "
         f"{report.seconds:.1f} s. Verification: {verification.status}, "
@@ -31,6 +34,7 @@ def to_markdown(report: Report) -> str:
         lines.append(
             f"| {label} | {number(getattr(before, field))} | {number(getattr(after, field))} |"
         )
+    lines += [f"\n{line}" for line in purpose_lines(report)]
     lines += ["", "| pass | rewrites | skipped |", "|---|--:|---|"]
     for stage in report.stages:
         for result in stage.passes:
@@ -45,6 +49,10 @@ def to_markdown(report: Report) -> str:
             f"\nLoss, optimisations {loss.level}: {loss.snr_db:.1f} dB, "
             f"top-1 agreement {number(loss.top1_agreement)}"
         )
+    if report.requirements:
+        lines += ["", "| requirement | |", "|---|---|"]
+        for outcome in report.requirements:
+            lines.append(f"| `{outcome.text}` | {_cell(outcome_words(outcome))} |")
     if report.warnings:
         lines += ["", *(f"- warning: {line}" for line in report.warnings)]
     return "\n".join(lines) + "\n"

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
+from importlib.resources import files
 from typing import Any, Literal
 
 SCHEMA_VERSION = 1
-"""Raised when a field of the JSON report changes its meaning or goes away."""
+"""Raised when a field of the JSON report changes its type or meaning, or goes away.
+
+Fields and enumerated words may be added meanwhile: read what you know, leave the rest. So a report
+validates against the schema of the graphopt that wrote it, and, but for an added word, of every
+earlier one of the same version.
+"""
+
+_REASONS = 3
+
+EffectName = Literal["identical", "rounding", "lossy"]
+"""contract.Effect by value: a report can be made and read where numpy is not to be had."""
 
 Status = Literal["ok", "failed", "not verified"]
 
@@ -123,12 +135,14 @@ class PassResult:
         rewrites: Rewrites that stand at the stage's end.
         skipped: Refusals by reason, counted in the last round.
         seconds: Wall time over all rounds.
+        effect: The strongest effect that the pass declares for its rewrites.
     """
 
     name: str
     rewrites: int
     skipped: dict[str, int]
     seconds: float
+    effect: EffectName = "rounding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +173,45 @@ class StageReport:
     left_out: tuple[LeftOut, ...] = ()
     taken_back: str = ""
 
+    @property
+    def idle(self) -> list[PassResult]:
+        """Lossy passes of which no rewrite stands: the recipe wanted them to do something."""
+        return [r for r in self.passes if r.effect == "lossy" and not r.rewrites]
+
+    def idle_lines(self) -> list[str]:
+        """One line for each idle pass, with its most frequent refusals."""
+        return [
+            f"{result.name} changed nothing: "
+            + ("the stage was taken back" if self.taken_back else _frequent(result.skipped))
+            for result in self.idle
+        ]
+
+
+def _frequent(skipped: dict[str, int]) -> str:
+    reasons = sorted(skipped.items(), key=lambda item: -item[1])
+    listed = "; ".join(f"{count} x {reason}" for reason, count in reasons[:_REASONS])
+    more = f"; {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else ""
+    return listed + more or "nothing it looks for is there"
+
+
+@dataclass(frozen=True, slots=True)
+class RequirementOutcome:
+    """A condition that the result had to meet, and whether it does.
+
+    Attributes:
+        text: The condition, always the one that must hold: `nodes_ratio <= 0.9`.
+        metric: What was measured: `nodes_ratio`.
+        value: What was found; None when it could not be measured.
+        met: Whether the condition holds; None when nobody knows, which is no success either.
+        detail: Why the value is not known, or where it comes from.
+    """
+
+    text: str
+    metric: str
+    value: float | None
+    met: bool | None
+    detail: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -166,7 +219,11 @@ class Report:
 
     Attributes:
         status: `verified`, `unverified` (nothing could be compared, or not everything), `failed`.
-        changed: False when no rewrite stands: the output is the input's own bytes.
+        changed: False when nothing was changed: the output is the input's own bytes, but for the
+            provenance where that was asked for.
+        requirements: What was required of the result, in the order given.
+        dropped_outputs: Outputs of the original that were dropped on purpose.
+        excluded: Labels of the nodes that were left alone on purpose.
     """
 
     status: Literal["verified", "unverified", "failed"]
@@ -183,12 +240,29 @@ class Report:
     warnings: tuple[str, ...]
     versions: dict[str, str]
     seconds: float
+    requirements: tuple[RequirementOutcome, ...] = ()
+    dropped_outputs: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
     schema: int = field(default=SCHEMA_VERSION)
 
     @property
     def left_out(self) -> list[LeftOut]:
         """Every rewrite that was taken back."""
         return [item for stage in self.stages for item in stage.left_out]
+
+    @property
+    def idle(self) -> list[PassResult]:
+        """Lossy passes of which no rewrite stands, over all stages."""
+        return [result for stage in self.stages for result in stage.idle]
+
+    def idle_lines(self) -> list[str]:
+        """One line for each of them, with its most frequent refusals."""
+        return [line for stage in self.stages for line in stage.idle_lines()]
+
+    @property
+    def unmet(self) -> list[RequirementOutcome]:
+        """Every requirement that is not known to hold; a pipeline fails when there is one."""
+        return [outcome for outcome in self.requirements if not outcome.met]
 
     def rewrites(self) -> dict[str, int]:
         """Standing rewrites by pass, over all stages."""
@@ -201,3 +275,10 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `schema` says which shape it has."""
         return asdict(self)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a report as it is written to .json files."""
+    path = files("graphopt.report").joinpath("schemas", f"report-{SCHEMA_VERSION}.json")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found

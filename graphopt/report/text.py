@@ -9,8 +9,16 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from graphopt.report.record import ModelStats, Report, StageReport, Verification
+from graphopt.report.printable import cleaned, printable
+from graphopt.report.record import (
+    ModelStats,
+    Report,
+    RequirementOutcome,
+    StageReport,
+    Verification,
+)
 
+_LISTED = 8
 _STYLES = {"ok": "green", "verified": "green", "failed": "red"}
 
 
@@ -25,9 +33,12 @@ def plain(renderable: RenderableType, width: int = 100) -> str:
 
 def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
     """The whole report; the status comes first."""
+    report = cleaned(report)
     parts: list[RenderableType] = [_headline(report), _sizes(report.before, report.after)]
+    parts += map(Text, purpose_lines(report))
     parts += [_passes(stage, verbose=verbose) for stage in report.stages]
     parts.append(render_verification(report.stages[-1].verification, verbose=verbose))
+    parts += [_requirement(outcome) for outcome in report.requirements]
     parts += [Text(f"warning: {line}", style="yellow") for line in report.warnings]
     return Group(*parts)
 
@@ -41,6 +52,8 @@ def _headline(report: Report) -> Text:
         text.append(f" ({last.note or 'see below'})")
     if not report.changed:
         text.append(", nothing to change")
+    if report.unmet:
+        text.append(f", {unmet_words(report)}", style="red")
     text.append(f"; recipe {report.recipe}, {report.seconds:.1f} s")
     if report.output:
         text.append(f" -> {report.output}")
@@ -78,6 +91,38 @@ def number(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
+def purpose_lines(report: Report) -> list[str]:
+    """What was dropped or left alone on purpose, one line each."""
+    lines = []
+    for what, names in (
+        ("outputs dropped", report.dropped_outputs),
+        ("nodes left alone", report.excluded),
+    ):
+        if names:
+            more = f", ... ({len(names)})" if len(names) > _LISTED else ""
+            lines.append(f"{what}: {', '.join(names[:_LISTED])}{more}")
+    return lines
+
+
+def unmet_words(report: Report) -> str:
+    """How many requirements are not known to hold: `1 of 2 requirements not met`."""
+    total = len(report.requirements)
+    return f"{len(report.unmet)} of {total} requirement{'s' * (total > 1)} not met"
+
+
+def outcome_words(outcome: RequirementOutcome) -> str:
+    """How a requirement came out: `met, 0.81`."""
+    words = {True: "met", False: "NOT MET", None: "NOT MEASURED"}[outcome.met]
+    value = "" if outcome.value is None else f", {outcome.value:.6g}"
+    detail = f" ({outcome.detail})" if outcome.detail else ""
+    return f"{words}{value}{detail}"
+
+
+def _requirement(outcome: RequirementOutcome) -> Text:
+    style = "green" if outcome.met else "red"
+    return Text(f"requirement {outcome.text}: ").append(outcome_words(outcome), style=style)
+
+
 def _passes(stage: StageReport, *, verbose: bool) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("pass")
@@ -96,6 +141,7 @@ def _passes(stage: StageReport, *, verbose: bool) -> Table:
 
 def render_verification(outcome: Verification, *, verbose: bool = False) -> RenderableType:
     """One line, and a row for each output that needs a word (all of them when verbose)."""
+    outcome = cleaned(outcome)
     head = Text("verification: ")
     head.append(outcome.status, style=_STYLES.get(outcome.status, "yellow"))
     if outcome.method != "none":
@@ -116,6 +162,7 @@ def render_verification(outcome: Verification, *, verbose: bool = False) -> Rend
 
 def render_stats(stats: ModelStats, name: str) -> RenderableType:
     """What a model is made of."""
+    stats = cleaned(stats)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column("")
     table.add_column("")
@@ -137,4 +184,4 @@ def render_stats(stats: ModelStats, name: str) -> RenderableType:
     )
     for row in rows:
         _add_row(table, *row)
-    return Group(Text(name), table)
+    return Group(Text(printable(name)), table)

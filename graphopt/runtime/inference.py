@@ -49,6 +49,28 @@ def convert(model: ModelProto, version: int) -> ModelProto:
     return ModelProto.FromString(answer)  # type: ignore[no-any-return, unused-ignore]
 
 
+def inline(model: ModelProto) -> ModelProto:
+    """The (weightless) model with its local functions inlined, by onnx's inliner.
+
+    Functions written for another opset than the model's are converted on the way.
+
+    Raises:
+        RuntimeFailure: They cannot be inlined.
+    """
+    found = _inlined(model, convert_version=False)
+    if found.functions:
+        # Conversion reads types, of values in the main graph too.
+        found = _inlined(infer(found), convert_version=True)
+    return found
+
+
+def _inlined(model: ModelProto, *, convert_version: bool) -> ModelProto:
+    answer = shared_runtime().ask_about(
+        "inline", model.SerializeToString(), {"convert": convert_version}, _SECONDS
+    )
+    return ModelProto.FromString(answer)  # type: ignore[no-any-return, unused-ignore]
+
+
 def checker_finding(model: ModelProto) -> str:
     """What onnx.checker says of a (weightless) model, empty when nothing."""
     return _finding("check", model, {})

@@ -106,6 +106,8 @@ def _load(header: dict[str, Any], model: str | bytes) -> Any:
 def _ort_session(header: dict[str, Any], model: str | bytes) -> Any:
     import onnxruntime as ort
 
+    if header["providers"] != ["CPUExecutionProvider"] and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # NVIDIA's own wheels lie where the loader does not look
     ort.set_default_logger_severity(4)
     options = ort.SessionOptions()
     options.log_severity_level = 4
@@ -150,6 +152,16 @@ def _convert(header: dict[str, Any], arrays: dict[str, Any]) -> wire.Message:
     return {}, {wire.MODEL: np.frombuffer(found.SerializeToString(), np.uint8)}
 
 
+def _inline(header: dict[str, Any], arrays: dict[str, Any]) -> wire.Message:
+    import onnx
+    import onnx.inliner
+
+    model = onnx.ModelProto.FromString(arrays[wire.MODEL].tobytes())
+    with _bounded_memory():
+        found = onnx.inliner.inline_local_functions(model, header["convert"])
+    return {}, {wire.MODEL: np.frombuffer(found.SerializeToString(), np.uint8)}
+
+
 @contextlib.contextmanager
 def _bounded_memory() -> Iterator[None]:
     """Let inference have INFERENCE_BYTES more than the process has now."""
@@ -180,6 +192,7 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         "infer": _infer,
         "check": _check,
         "convert": _convert,
+        "inline": _inline,
     }
     while (message := wire.receive(requests)) is not None:
         header, arrays = message

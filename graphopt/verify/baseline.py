@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -82,7 +83,7 @@ def establish(
         try:
             opened = runtime.open(Session(path, backend=backend))
         except RuntimeFailure as error:
-            reasons.append(f"does not load in {backend}: {_first_line(error, path)}")
+            reasons.append(f"does not load in {backend}: {first_line(error, path)}")
             continue
         try:
             found = _collect(opened, specs, seed, data, shapes, path)
@@ -96,7 +97,7 @@ def establish(
             if data is not None and error.kind == "run":
                 # It loads, and refuses the data: another runtime's leniency proves nothing.
                 raise _unfit(error, path, model) from error
-            reasons.append(_first_line(error, path))
+            reasons.append(first_line(error, path))
             if error.kind == "timeout":
                 break  # another runtime would not come to an end either
         finally:
@@ -152,7 +153,7 @@ def _collect(
             except RuntimeFailure as error:
                 if error.kind in ("crash", "timeout"):
                     raise
-                reason = _first_line(error, path)
+                reason = first_line(error, path)
                 continue
             feeds.append(made)
             outputs.append(result)
@@ -185,10 +186,15 @@ def _random_outputs(
 
 
 def _unfit(error: RuntimeFailure, path: Path, model: Model) -> DataError:
-    reason = _first_line(error, path)
+    reason = first_line(error, path)
     return DataError(f"the model does not run on the data given: {reason}", file=model.path)
 
 
-def _first_line(error: RuntimeFailure, path: Path) -> str:
-    """What the runtime said, without the name of graphopt's temporary file."""
-    return error.message.splitlines()[0].replace(str(path), "the model")[:300]
+_PLACES = re.compile(r"\[ONNXRuntimeError\] : \d+ : |/\S+\.(?:cc|h):\d+ .*?\) (?=\S)")
+"""Codes, source files and C++ signatures that stand before the reason in ONNX Runtime's errors."""
+
+
+def first_line(error: RuntimeFailure, path: Path) -> str:
+    """What the runtime said, without graphopt's temporary file and the runtime's own places."""
+    text = error.message.splitlines()[0].replace(str(path), "the model")
+    return _PLACES.sub("", text)[:300]

@@ -13,9 +13,13 @@ from graphopt.model.nodes import free_reads, plain_domain
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a node computes from what: constants by content, other values by name."""
+    """What a node computes from what: constants by content, other values by name.
 
-    operator: tuple[str, str]
+    Attributes:
+        operator: Domain, name, and the opset: one that was raised may mean something else by it.
+    """
+
+    operator: tuple[str, str, int]
     attributes: bytes
     inputs: tuple[str | bytes, ...]
     reads: tuple[str, ...] = field(compare=False)
@@ -32,11 +36,13 @@ def signatures(model: Model) -> dict[tuple[str, ...], Signature]:
     bodies = hashlib.sha256()
     for function in model.proto.functions:
         bodies.update(function.SerializeToString(deterministic=True))
+    opsets = {plain_domain(e.domain): e.version for e in model.proto.opset_import}
     signatures = {}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
             constants[node.output[0]] = _content(model, node.attribute[0].t)
             continue
+        domain = plain_domain(node.domain)
         inputs = tuple(constants.get(name, name) for name in node.input)
         reads = tuple(free_reads(node))
         attributes = hashlib.sha256()
@@ -47,7 +53,7 @@ def signatures(model: Model) -> dict[tuple[str, ...], Signature]:
         if (node.domain, node.op_type) in functions:
             attributes.update(bodies.digest())
         signatures[tuple(node.output)] = Signature(
-            (plain_domain(node.domain), node.op_type), attributes.digest(), inputs, reads
+            (domain, node.op_type, opsets.get(domain, 0)), attributes.digest(), inputs, reads
         )
     return signatures
 

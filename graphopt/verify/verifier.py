@@ -15,7 +15,7 @@ from graphopt.report import Check, Loss, Verification
 from graphopt.report.record import Status
 from graphopt.runtime import IsolatedRuntime, Opened, Session
 from graphopt.runtime.isolated import Backend
-from graphopt.verify.baseline import Baseline, Unusable, establish, perturbed
+from graphopt.verify.baseline import Baseline, Unusable, establish, first_line, perturbed
 from graphopt.verify.inputs import Feeds
 from graphopt.verify.intermediates import look_inside, with_outputs
 from graphopt.verify.layerwise import INPUT_SETS, check_layers
@@ -130,7 +130,7 @@ class Verifier:
             else:
                 rows += self._numbers(candidate, path, baseline, exact=bound is Effect.IDENTICAL)
         except RuntimeFailure as error:
-            rows.append(Check("runs", "failed", error.message[:300]))
+            rows.append(Check("runs", "failed", first_line(error, path)))
         except LossUndefined as error:
             rows.append(Check(error.output, "failed", error.reason))
         return Verification(

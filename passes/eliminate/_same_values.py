@@ -16,7 +16,7 @@ from graphopt.contract import Array, Dim, Effect, GraphView, NodeView, ValueView
 Predicate = Callable[[NodeView, GraphView], "tuple[int, Effect] | None"]
 """Gives the index of the input that comes out again, and how exactly."""
 
-_MAX_ELEMENTS = 1 << 20
+_MAX_BYTES = 1 << 20
 """Larger operands are not searched for ones and zeros."""
 _TO_THE_END = 2**31 - 1
 """A Slice that ends here or later ends where its input does: dimensions are smaller."""
@@ -91,6 +91,8 @@ def _slice(node: NodeView, graph: GraphView) -> tuple[int, Effect] | None:
     if source is None or source.shape is None or starts is None or ends is None:
         return None
     axes = range(len(starts)) if axes is None else axes
+    if not len(starts) == len(ends) == len(axes):
+        return None
     whole = any(starts) is False and all(step == 1 for step in steps or [])
     for end, axis in zip(ends, axes, strict=True):
         dim = source.shape[axis] if -len(source.shape) <= axis < len(source.shape) else None
@@ -157,11 +159,12 @@ def _beside(
         source, operand = node.inputs[index], node.inputs[1 - index]
         if source is None or operand is None or not _is_small(operand):
             continue
-        if graph.opset() < 7 and (index or any(dim != 1 for dim in operand.shape or ())):
+        array = operand.array()
+        if graph.opset() < 7 and (index or array.size != 1):
             continue  # the older opsets align the second operand by an attribute
-        if not _fits_into(list(operand.shape or ()), source):
+        if not _fits_into(list(array.shape), source):
             continue
-        effect = judge(operand.array())
+        effect = judge(array)
         if effect is not None:
             return index, effect
     return None
@@ -180,7 +183,7 @@ def _zeros(operand: Array, *, negative: bool) -> Effect | None:
 
 
 def _is_small(value: ValueView) -> bool:
-    return value.is_constant and (value.nbytes or 0) <= _MAX_ELEMENTS
+    return value.is_constant and (value.nbytes or 0) <= _MAX_BYTES
 
 
 def _input(node: NodeView, index: int) -> ValueView | None:

@@ -2,8 +2,8 @@
 
 Before: a = Relu(x), b = Relu(x)        After: both readers read a
 
-The same means: operator, attributes and inputs are equal, constants by their bytes. A node in a
-body gives way to one before it in an enclosing graph. Never merged: random operators, nodes of
+The same means: operator, attributes and inputs are equal, small constants by their bytes. A node in
+a body gives way to one before it in an enclosing graph. Never merged: random operators, nodes of
 other domains, calls of functions, nodes with bodies.
 """
 
@@ -23,10 +23,13 @@ from graphopt.contract import (
     NodeView,
     Rewrite,
     Skip,
+    ValueView,
 )
 
 _NEVER = RANDOM_OPERATORS | {"Constant", "Dropout"}
 """Constant nodes are deduplicate_initializers' matter; Dropout is random when it trains."""
+
+_SMALL_BYTES = 1024
 
 Key = tuple[object, ...]
 
@@ -61,12 +64,18 @@ def _walk(graph: GraphView, seen: MutableMapping[Key, NodeView]) -> Iterator[Rew
 def _key(node: NodeView) -> Key:
     proto = node.to_proto()
     attributes = sorted(a.SerializeToString(deterministic=True) for a in proto.attribute)
-    # Views are compared by identity: a name may mean another value in another graph.
-    return node.op_type, tuple(attributes), tuple(node.inputs), len(node.outputs)
+    return node.op_type, tuple(attributes), tuple(map(_operand, node.inputs)), len(node.outputs)
+
+
+def _operand(value: ValueView | None) -> object:
+    """What stands for an input: views are equal by identity, as a name may mean another value."""
+    if value is not None and value.is_constant and (value.nbytes or 0) <= _SMALL_BYTES:
+        return value.digest()
+    return value
 
 
 def _results(node: NodeView) -> bool:
-    return any(value is not None and value.readers for value in node.outputs)
+    return any(v is not None and (v.readers or v.is_graph_output) for v in node.outputs)
 
 
 def _can_stand_for(first: NodeView, node: NodeView) -> bool:

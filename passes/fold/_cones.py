@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from graphopt.contract import GraphView, NodeView, ValueView
 
-_LINKING_BYTES = 1024
+LINKING_BYTES = 1024
 """Constants below this size do not tie cones together: everybody shares a zero."""
 
 Operands = Callable[[NodeView], "list[ValueView] | None"]
@@ -72,7 +72,7 @@ def find_cones(graphs: Iterable[GraphView], operands: Operands, size: Size) -> l
             found = size(output)
             sizes[output] = sum(known) if found is None else found
         for value, nbytes in zip(needed, known, strict=True):
-            if value in sizes or nbytes >= _LINKING_BYTES:
+            if value in sizes or nbytes >= LINKING_BYTES:
                 groups.link(node, value.producer if value in sizes else value)
     cones: dict[object, Cone] = {}
     for node in reads:
@@ -114,7 +114,7 @@ def _numbered(nodes: Iterable[NodeView]) -> dict[NodeView, int]:
             producer = value.producer if value is not None else None
             if producer in found and value is not None:
                 operands.append((found[producer], producer.outputs.index(value)))
-            elif value is not None and value.is_constant and (value.nbytes or 0) < _LINKING_BYTES:
+            elif value is not None and value.is_constant and (value.nbytes or 0) < LINKING_BYTES:
                 operands.append(value.digest())
             else:
                 operands.append(value)

@@ -15,6 +15,8 @@ from graphopt.passes.fold._dims import axes_of, resolved
 from graphopt.passes.fold._facts import MAX_ELEMENTS, Content, Facts, as_content, integers
 from graphopt.passes.fold._sizes import Size, product, size
 
+_INT_MAX = 2**31 - 1
+
 Rule = Callable[[NodeView, Facts], "Content | None"]
 
 
@@ -74,12 +76,22 @@ def _slice(node: NodeView, facts: Facts) -> Content | None:
         return None
     index = [slice(None)] * data.ndim
     for start, end, axis, step in bounds:
-        if step == 0:
+        found = _clamped(start, end, step, data.shape[axis])
+        if found is None:
             return None
-        # ONNX clamps a reversed slice that runs past the first element; Python would wrap around.
-        beyond = step < 0 and end < -data.shape[axis]
-        index[axis] = slice(start, None if beyond else end, step)
+        index[axis] = found
     return np.asarray(data[tuple(index)], dtype=object)
+
+
+def _clamped(start: int, end: int, step: int, length: int) -> slice | None:
+    """A slice as ONNX means it, which Python would partly take for an index from the end."""
+    if step == 0 or (step < 0 and end >= _INT_MAX):
+        return None  # ONNX Runtime and ONNX's text differ on the latter
+    start, end = (bound + length if bound < 0 else bound for bound in (start, end))
+    if step > 0:
+        return slice(min(max(start, 0), length), min(max(end, 0), length), step)
+    start, end = min(max(start, 0), length - 1), min(max(end, -1), length)
+    return slice(start, None if end < 0 else end, step)
 
 
 def _bounds(node: NodeView, facts: Facts, rank: int) -> list[tuple[int, int, int, int]] | None:
@@ -109,6 +121,8 @@ def _concat(node: NodeView, facts: Facts) -> Content | None:
 
 
 def _reshape(node: NodeView, facts: Facts) -> Content | None:
+    if len(node.inputs) < 2:
+        return None  # before opset 5 the target is an attribute
     data, target = facts.content(node.inputs[0]), integers(facts.content(node.inputs[1]))
     if data is None or target is None:
         return None
@@ -152,7 +166,7 @@ def _cast(node: NodeView, facts: Facts) -> Content | None:
 def _arithmetic(combine: Callable[[Size, Size], Size | None]) -> Rule:
     def rule(node: NodeView, facts: Facts) -> Content | None:
         parts = _contents(node, facts)
-        if parts is None or len(parts) != 2:
+        if parts is None or len(parts) != 2 or node.attribute("broadcast", 0):
             return None
         try:
             pairs = np.broadcast(*parts)

@@ -39,6 +39,8 @@ def output_dims(node: NodeView, facts: Facts) -> Sequence[Dims | None]:
     if node.op_type in _SAME:
         return [facts.dims(node.inputs[0])]
     if node.op_type in _BROADCAST:
+        if node.attribute("broadcast", 0):
+            return [facts.dims(node.inputs[0])]  # before opset 7 the second one is fitted to it
         return [broadcast([facts.dims(value) for value in node.inputs])]
     rule = _RULES.get(node.op_type)
     return rule(node, facts) if rule else []
@@ -67,6 +69,10 @@ def broadcast(shapes: Sequence[Dims | None]) -> Dims | None:
 
 def resolved(target: Sequence[Size], source: Dims, *, allowzero: bool) -> Dims | None:
     """The shape that a Reshape to `target` makes of `source`; None where it cannot be told."""
+    if any(entry.integer is None and not entry.is_nonnegative for entry in target):
+        return None  # one that comes out as -1 would be the open one
+    if not allowzero and not _is_certain(target, source):
+        return None
     dims: list[Size | None] = []
     for index, entry in enumerate(target):
         if entry.integer == 0 and not allowzero:
@@ -80,6 +86,21 @@ def resolved(target: Sequence[Size], source: Dims, *, allowzero: bool) -> Dims |
         dims[dims.index(None)] = product(source).divided(rest) if rest.terms else None
     found = [dim for dim in dims if dim is not None]
     return tuple(found) if len(found) == len(dims) else None
+
+
+def _is_certain(target: Sequence[Size], source: Dims) -> bool:
+    """Tell whether an entry that turns out 0, and copies, changes nothing that the model can do.
+
+    It does not where the dimension at its place is 0 as well, and where all else are numbers: then
+    the copied dimension gives a number of elements that is not 0, and the model does not run.
+    """
+    doubtful = [
+        index
+        for index, entry in enumerate(target)
+        if entry.integer is None and index < len(source) and not source[index].vanishes_with(entry)
+    ]
+    rest = [entry.integer for index, entry in enumerate(target) if index not in doubtful]
+    return not doubtful or (len(doubtful) == 1 and all(number and number > 0 for number in rest))
 
 
 def axes_of(node: NodeView, facts: Facts, rank: int, index: int = 1) -> list[int] | None:

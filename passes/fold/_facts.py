@@ -20,6 +20,8 @@ Dims = tuple[Size, ...]
 Content = npt.NDArray[Any]
 """An array of Size objects, of the tensor's own shape."""
 
+_NARROW, _WIDE = 64, 2**31
+"""Factors of symbols up to which 32-bit and 64-bit arithmetic on sizes is followed."""
 MAX_ELEMENTS = 256
 """Shapes and indices are short; longer integer tensors are data."""
 
@@ -30,13 +32,14 @@ class Facts:
     def __init__(self) -> None:
         self._dims: dict[ValueView, Dims | None] = {}
         self._content: dict[ValueView, Content | None] = {}
+        self._numbers: dict[ValueView, int] = {}
 
     def dims(self, value: ValueView | None) -> Dims | None:
         """The shape, None when not even the rank is known."""
         if value is None:
             return None
         if value not in self._dims:
-            self._dims[value] = _declared(value)
+            self._dims[value] = self._declared(value)
         return self._dims[value]
 
     def content(self, value: ValueView | None) -> Content | None:
@@ -48,16 +51,41 @@ class Facts:
         return self._content[value]
 
     def learn(self, value: ValueView, dims: Dims | None, content: Content | None) -> None:
-        """Note what a rule found; numbers that ONNX's inference knows are added to it."""
-        known = _declared(value)
+        """Note what a rule found.
+
+        Numbers that ONNX's inference knows are added, but not in place of numbers, nor of sizes
+        made of the inputs' own: there they can only be a stale declaration.
+        """
+        known = self._declared(value)
         if dims is None or (known is not None and len(known) != len(dims)):
             dims = known
         elif known is not None:
-            pairs = zip(dims, known, strict=True)
-            dims = tuple(k if k.integer is not None else found for found, k in pairs)
+            dims = tuple(
+                number if number.integer is not None and not _is_settled(found) else found
+                for found, number in zip(dims, known, strict=True)
+            )
         self._dims[value] = dims
         if content is not None and _fits(content, value):
             self._content[value] = content
+
+    def _declared(self, value: ValueView) -> Dims | None:
+        if value.shape is None:
+            return None
+        number = self._numbers.setdefault(value, len(self._numbers))
+        shared = value.is_graph_input and value.graph.kind == "main"
+        found = []
+        for axis, dim in enumerate(value.shape):
+            if isinstance(dim, int):
+                found.append(size(dim))
+            elif shared and isinstance(dim, str):
+                found.append(symbol(dim))
+            else:
+                found.append(symbol(f"{number}[{axis}]", local=True))
+        return tuple(found)
+
+
+def _is_settled(dim: Size) -> bool:
+    return dim.is_of_inputs
 
 
 def _fits(content: Content, value: ValueView) -> bool:
@@ -68,22 +96,11 @@ def _fits(content: Content, value: ValueView) -> bool:
         return False
     least, most = np.iinfo(value.dtype).min, np.iinfo(value.dtype).max
     numbers = [entry.integer for entry in content.ravel()]
-    return all(number is None or least <= number <= most for number in numbers)
-
-
-def _declared(value: ValueView) -> Dims | None:
-    if value.shape is None:
-        return None
-    shared = value.is_graph_input and value.graph.kind == "main"
-    found = []
-    for axis, dim in enumerate(value.shape):
-        if isinstance(dim, int):
-            found.append(size(dim))
-        elif shared and isinstance(dim, str):
-            found.append(symbol(dim))
-        else:
-            found.append(symbol(f"{value.label()}[{axis}]"))
-    return tuple(found)
+    if not all(number is None or least <= number <= most for number in numbers):
+        return False
+    # A symbolic product is a dimension's, or it is below 2**31 by itself: what wraps is a factor.
+    bound = _NARROW if value.dtype == np.int32 else _WIDE
+    return all(entry.is_below(bound) for entry in content.ravel())
 
 
 def _constant(value: ValueView) -> Content | None:

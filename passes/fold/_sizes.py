@@ -8,7 +8,7 @@ that equal computations stay equal.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ _MAX_TERMS = 24
 """A longer polynomial becomes a symbol: products of sums must not explode."""
 
 
+_MAX_DEGREE = 8
 _LONGEST_NAME = 200
 
 
@@ -25,10 +26,13 @@ class Symbol(NamedTuple):
     Attributes:
         name: What it is; equal names mean equal numbers.
         nonnegative: True for dimensions and what is computed from them without a minus.
+        local: True for a size that belongs to one value alone; False for what is made of the sizes
+            that the main graph's inputs name.
     """
 
     name: str
     nonnegative: bool = True
+    local: bool = False
 
 
 Monomial = tuple[Symbol, ...]
@@ -53,6 +57,20 @@ class Size:
         return coefficient if not monomial and not rest else None
 
     @property
+    def degree(self) -> int:
+        """Most symbols that one term multiplies."""
+        return max((len(monomial) for monomial, _ in self.terms), default=0)
+
+    @property
+    def is_of_inputs(self) -> bool:
+        """True where every symbol is a size that the main graph's inputs name."""
+        return all(not symbol.local for monomial, _ in self.terms for symbol in monomial)
+
+    def is_below(self, bound: int) -> bool:
+        """True where no symbol has a factor above `bound`."""
+        return all(abs(c) <= bound for m, c in self.terms if m)
+
+    @property
     def is_nonnegative(self) -> bool:
         """True where no assignment of sizes makes it negative; False where that is not known."""
         return all(c > 0 and all(s.nonnegative for s in m) for m, c in self.terms)
@@ -61,7 +79,7 @@ class Size:
         total = dict(self.terms)
         for monomial, coefficient in _size(other).terms:
             total[monomial] = total.get(monomial, 0) + coefficient
-        return _collected(total, lambda: f"({self})+({other})")
+        return _collected(total) or _derived("+", self, _size(other), nonnegative=_is_sum(total))
 
     def __neg__(self) -> Size:
         return Size(tuple((m, -c) for m, c in self.terms))
@@ -70,17 +88,28 @@ class Size:
         return self + -_size(other)
 
     def __mul__(self, other: Size | int) -> Size:
+        factor = _size(other)
         total: dict[Monomial, int] = {}
+        if self.degree + factor.degree > _MAX_DEGREE:
+            known = self.is_nonnegative and factor.is_nonnegative
+            return _derived("*", self, factor, nonnegative=known)
         for first, a in self.terms:
-            for second, b in _size(other).terms:
+            for second, b in factor.terms:
                 monomial = tuple(sorted((*first, *second)))
                 total[monomial] = total.get(monomial, 0) + a * b
-        return _collected(total, lambda: f"({self})*({other})")
+        return _collected(total) or _derived("*", self, factor, nonnegative=_is_sum(total))
 
     def __str__(self) -> str:
         if not self.terms:
             return "0"
-        return "+".join("*".join([str(c), *(s.name for s in m)]) for m, c in self.terms)
+        return "+".join("*".join([str(c), *map(_name, m)]) for m, c in self.terms)
+
+    def vanishes_with(self, other: Size) -> bool:
+        """True where this is 0 whenever `other`, a product of symbols, is."""
+        if len(other.terms) != 1:
+            return False
+        ((symbols, _),) = other.terms
+        return all(set(symbols) <= set(monomial) for monomial, _ in self.terms)
 
     def divided(self, divisor: Size) -> Size | None:
         """The exact quotient by a divisor of one term; None where it is not exact for certain."""
@@ -100,18 +129,22 @@ class Size:
         return Size(tuple(sorted(quotient.items())))
 
     def quotient(self, divisor: Size) -> Size | None:
-        """Integer division as ONNX Div does it, rounded towards zero; None where it is undefined.
+        """Integer division as ONNX Div does it, rounded towards zero; None by 0.
+
+        By a symbol that may be 0 it is a symbol: where it were 0, the model would not run.
 
         Source: ONNX operator Div.
         """
         whole, by = self.integer, divisor.integer
+        if by == 0:
+            return None
         if whole is not None and by is not None:
-            return size(_truncated(whole, by)) if by else None
+            return size(_truncated(whole, by))
         exact = self.divided(divisor)
         if exact is not None:
             return exact
         known = self.is_nonnegative and divisor.is_nonnegative
-        return self._rounded_down(by) or _symbol(f"({self})//({divisor})", nonnegative=known)
+        return self._rounded_down(by) or _derived("//", self, divisor, nonnegative=known)
 
     def _rounded_down(self, by: int | None) -> Size | None:
         """The quotient of `by * n + rest` with rest below `by`, where nothing is negative."""
@@ -121,13 +154,19 @@ class Size:
         return (self - rest).divided(size(by))
 
     def remainder(self, divisor: Size) -> Size | None:
-        """Mod with the sign of the divisor, as ONNX Mod of integers; None where it is undefined."""
+        """Mod with the sign of the divisor, as ONNX Mod of integers; None by 0."""
         whole, by = self.integer, divisor.integer
+        if by == 0:
+            return None
         if whole is not None and by is not None:
-            return size(whole % by) if by else None
+            return size(whole % by)
         if self.divided(divisor) is not None:
             return size(0)
-        return _symbol(f"({self})%({divisor})", nonnegative=divisor.is_nonnegative)
+        return _derived("%", self, divisor, nonnegative=divisor.is_nonnegative)
+
+
+def _name(symbol: Symbol) -> str:
+    return f"local {symbol.name}" if symbol.local else symbol.name
 
 
 def size(value: int) -> Size:
@@ -135,9 +174,15 @@ def size(value: int) -> Size:
     return Size((((), value),) if value else ())
 
 
-def symbol(name: str, *, nonnegative: bool = True) -> Size:
-    """One unknown integer as a Size; equal names mean equal numbers."""
-    return _symbol(f"'{name}'", nonnegative=nonnegative)
+def symbol(name: str, *, nonnegative: bool = True, local: bool = False) -> Size:
+    """One unknown integer as a Size; equal names mean equal numbers.
+
+    Args:
+        name: Any text; it is quoted, so that no name can be taken for an expression.
+        nonnegative: It is a dimension, or computed from such.
+        local: It is no size that an input of the main graph names.
+    """
+    return _symbol(repr(name), nonnegative=nonnegative, local=local)
 
 
 def product(sizes: Iterable[Size]) -> Size:
@@ -148,10 +193,10 @@ def product(sizes: Iterable[Size]) -> Size:
     return total
 
 
-def _symbol(name: str, *, nonnegative: bool) -> Size:
+def _symbol(name: str, *, nonnegative: bool, local: bool) -> Size:
     if len(name) > _LONGEST_NAME:
         name = hashlib.sha256(name.encode()).hexdigest()
-    return Size((((Symbol(name, nonnegative),), 1),))
+    return Size((((Symbol(name, nonnegative, local),), 1),))
 
 
 def _size(value: Size | int) -> Size:
@@ -163,9 +208,19 @@ def _truncated(whole: int, by: int) -> int:
     return quotient if (whole < 0) == (by < 0) else -quotient
 
 
-def _collected(total: Mapping[Monomial, int], name: Callable[[], str]) -> Size:
+def _collected(total: Mapping[Monomial, int]) -> Size | None:
+    """A polynomial of its terms, None where there are too many."""
     terms = tuple(sorted((m, c) for m, c in total.items() if c))
-    if len(terms) <= _MAX_TERMS:
-        return Size(terms)
-    known = all(c > 0 and all(s.nonnegative for s in m) for m, c in terms)
-    return _symbol(name(), nonnegative=known)
+    return Size(terms) if len(terms) <= _MAX_TERMS else None
+
+
+def _is_sum(total: Mapping[Monomial, int]) -> bool:
+    """True where no term can be negative."""
+    return all(c >= 0 and all(symbol.nonnegative for symbol in m) for m, c in total.items())
+
+
+def _derived(operator: str, first: Size, second: Size, *, nonnegative: bool) -> Size:
+    """What has no polynomial, as a symbol named after how it is computed."""
+    local = not (first.is_of_inputs and second.is_of_inputs)
+    name = f"({first}){operator}({second})"
+    return _symbol(name, nonnegative=nonnegative, local=local)

@@ -29,7 +29,7 @@ from graphopt.contract import (
     Skip,
     ValueView,
 )
-from graphopt.passes.fold._cones import Cone, find_cones
+from graphopt.passes.fold._cones import LINKING_BYTES, Cone, find_cones
 
 _NEVER = RANDOM_OPERATORS | frozenset(
     {"Dropout", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear",
@@ -205,9 +205,12 @@ def _size(value: ValueView) -> int | None:
 
 
 def _home(nodes: Sequence[NodeView], scopes: Sequence[GraphView]) -> GraphView | None:
-    """The innermost graph that stores what the nodes are made of: there, equal results can meet."""
+    """The innermost graph that stores the large constants the nodes are made of.
+
+    There, equal results of sibling bodies can meet; results of small constants stay where they are.
+    """
     constants = [v for node in nodes for v in node.inputs if v is not None and v.is_constant]
-    graphs = {value.graph for value in constants}
+    graphs = {value.graph for value in constants if (value.nbytes or 0) >= LINKING_BYTES}
     found = [scope for scope in scopes if scope in graphs]
     return found[-1] if found and found[-1].stores_initializers else None
 

@@ -9,8 +9,10 @@ Three kinds of rewrites, all of them identical:
   -1 for at most one that is not known; that of an Expand, with 1 for dimensions that stay;
 - integer tensors that are equal for every size of the open dimensions are computed once.
 
-Dimensions are taken to be below 2**31. A -1 is never put beside a copied dimension, unless the
-model's own target had one: where the copied one is 0, ONNX could not tell the other.
+Dimensions are taken to be below 2**31, and products of them to fit into 64 bits; 32-bit arithmetic
+on them is not followed. A target is left alone where an open entry might turn out 0 and copy a
+dimension that is not. A -1 is never put beside a copied dimension, unless the
+model's own target had it there: where the copied one is 0, ONNX could not tell the other.
 Symbols are trusted where ONNX promises them, on the graph's inputs, and nowhere else.
 """
 
@@ -19,7 +21,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -38,6 +40,8 @@ from graphopt.passes.fold._contents import output_content
 from graphopt.passes.fold._dims import output_dims, resolved
 from graphopt.passes.fold._facts import Dims, Facts, integers, walk
 from graphopt.passes.fold._sizes import Size
+
+T = TypeVar("T")
 
 Key = tuple[str, tuple[int, ...], tuple[Size, ...]]
 
@@ -65,19 +69,33 @@ class FoldShapes:
         yield from _shared(graph, facts, {})
 
 
+_MALFORMED = (IndexError, ValueError, ZeroDivisionError, RuntimeError, TypeError)
+"""What rules raise on a node that no runtime would accept either (axes out of range)."""
+
+
 def _learn(nodes: Iterable[NodeView]) -> Facts:
     facts = Facts()
     for node in nodes:
-        known = [] if node.is_opaque else list(output_dims(node, facts))
+        known = list(_told(output_dims, node, facts) or [])
         for index, value in enumerate(node.outputs):
             if value is not None:
                 facts.learn(value, known[index] if index < len(known) else None, None)
         first = node.outputs[0] if node.outputs else None
-        if first is not None and not node.is_opaque and node.op_type != "Constant":
-            content = output_content(node, facts)
+        if first is not None and node.op_type != "Constant":
+            content = _told(output_content, node, facts)
             if content is not None:
                 facts.learn(first, facts.dims(first), content)
     return facts
+
+
+def _told(rule: Callable[[NodeView, Facts], T], node: NodeView, facts: Facts) -> T | None:
+    """What a rule tells of a node; nothing where the node is not what its operator asks for."""
+    if node.is_opaque:
+        return None
+    try:
+        return rule(node, facts)
+    except _MALFORMED:
+        return None
 
 
 def _constants(node: NodeView, facts: Facts) -> Iterator[Rewrite]:
@@ -132,7 +150,8 @@ def _root(node: NodeView) -> str:
 def _reshape_target(node: NodeView, target: list[Size], source: Dims) -> list[int] | None:
     allowzero = bool(node.attribute("allowzero", 0))
     dims = resolved(target, source, allowzero=allowzero)
-    had_open = any(entry.integer == -1 for entry in target)
+    if dims is None and any(e.integer is None and e not in source for e in target):
+        return None
     found: list[int] = []
     for index, entry in enumerate(dims or target):
         copied = index < len(source) and entry == source[index]
@@ -140,8 +159,8 @@ def _reshape_target(node: NodeView, target: list[Size], source: Dims) -> list[in
             found.append(entry.integer)
         else:
             found.append(0 if copied and not allowzero else -1)
-    opened = found.count(-1)
-    if opened > 1 or (opened and 0 in found and not had_open):
+    opened = [index for index, entry in enumerate(found) if entry == -1]
+    if len(opened) > 1 or (opened and 0 in found and target[opened[0]].integer != -1):
         return None
     literal = any(entry.integer == 0 for entry in dims or ())
     return None if literal and not allowzero else found

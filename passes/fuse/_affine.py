@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from graphopt.contract import Array, GraphView, NodeView, ValueView
-from graphopt.passes.fuse._conv import FLOATS, per_channel
+from graphopt.passes.fuse._conv import FLOATS, per_channel, quiet
 
 ARITHMETIC = ("Add", "Sub", "Mul", "Div")
 
@@ -18,11 +19,13 @@ class Affine:
 
     Attributes:
         value: The operand that is not constant.
+        dtype: Type of the one that is.
         scale: Shape [channels], float64.
         shift: Shape [channels], float64.
     """
 
     value: ValueView
+    dtype: np.dtype[Any]
     scale: Array
     shift: Array
 
@@ -55,29 +58,31 @@ def affine_of(node: NodeView, graph: GraphView, rank: int, channels: int) -> Aff
     constant, value = node.inputs[index], node.inputs[1 - index]
     assert constant is not None
     assert value is not None
-    array = constant.array()
-    if array.dtype not in FLOATS:
+    dtype = constant.dtype if constant.dtype is not None else constant.array().dtype
+    if dtype not in FLOATS:
         return None
     if graph.opset() < 7:
-        numbers = _legacy(node, array, index, channels)
+        numbers = _legacy(node, constant.array(), index, channels)
     else:
-        numbers = per_channel(array, rank, channels)
+        numbers = per_channel(constant, rank, channels)
     if numbers is None or not np.isfinite(numbers).all():
         return None
-    return _affine(node.op_type, value, numbers, first=index == 0)
+    found = _scale_and_shift(node.op_type, numbers, first=index == 0)
+    return None if found is None else Affine(value, dtype, *found)
 
 
-def _affine(op_type: str, value: ValueView, numbers: Array, *, first: bool) -> Affine | None:
+def _scale_and_shift(op_type: str, numbers: Array, *, first: bool) -> tuple[Array, Array] | None:
     ones, zeros = np.ones_like(numbers), np.zeros_like(numbers)
     if op_type == "Add":
-        return Affine(value, ones, numbers)
+        return ones, numbers
     if op_type == "Sub":
-        return Affine(value, -ones, numbers) if first else Affine(value, ones, -numbers)
+        return (-ones, numbers) if first else (ones, -numbers)
     if op_type == "Mul":
-        return Affine(value, numbers, zeros)
+        return numbers, zeros
     if first or (numbers == 0).any():
         return None
-    return Affine(value, 1 / numbers, zeros)
+    with quiet():
+        return 1 / numbers, zeros
 
 
 def _legacy(node: NodeView, array: Array, index: int, channels: int) -> Array | None:

@@ -40,9 +40,9 @@ def norm_of(norm: NodeView, graph: GraphView, channels: int, dtype: np.dtype[Any
     if any(array.dtype != dtype for array in arrays):
         return Skip("parameters of different or unusual types")
     if any(array.shape != (channels,) for array in arrays):
-        return Skip("parameter shapes do not fit the conv")
+        return Skip("parameter shapes do not fit")
     scale, shift, mean, var = (array.astype(np.float64) for array in arrays)
-    variance = var + float(norm.attribute("epsilon", 1e-5))
+    variance = var + float(norm.attribute("epsilon", np.float32(1e-5)))
     if not (variance > 0).all():
         return Skip("variance plus epsilon is not positive")
     return Norm(scale / np.sqrt(variance), shift, mean)

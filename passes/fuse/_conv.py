@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class Parameters:
 
 def parameters_of(conv: NodeView) -> Parameters | Skip:
     """The constants of a Conv, or why they cannot be changed."""
-    given = [*conv.inputs[1:3], None][:2]
+    given = [*conv.inputs[1:3], None, None][:2]
     weight, bias = given
     if weight is None or not weight.is_constant or not (bias is None or bias.is_constant):
         return Skip("a parameter is not a constant")
@@ -36,7 +37,7 @@ def parameters_of(conv: NodeView) -> Parameters | Skip:
     if arrays.bias is not None and arrays.bias.dtype != arrays.weight.dtype:
         return Skip("parameters of different or unusual types")
     if arrays.bias is not None and arrays.bias.shape != arrays.weight.shape[:1]:
-        return Skip("parameter shapes do not fit the conv")
+        return Skip("parameter shapes do not fit")
     return arrays
 
 
@@ -66,44 +67,75 @@ def scaled(
         center: Shape [M] or a number, float64; near the bias, it is better taken off first.
 
     Returns:
-        New parameters, computed in float64 and rounded once; a refusal where one is not finite.
+        New parameters, computed in float64 and rounded once; a refusal where one cannot be held.
     """
     old_bias = np.zeros(len(scale)) if given.bias is None else given.bias.astype(np.float64)
     column = scale.reshape(-1, *[1] * (given.weight.ndim - 1))
-    bias = (old_bias - center) * scale + shift
-    return rounded(given.weight.astype(np.float64) * column, bias, given)
+    with quiet():
+        weight = given.weight.astype(np.float64) * column
+        bias = (old_bias - center) * scale + shift
+    return rounded(weight, bias, given)
+
+
+def quiet() -> np.errstate:
+    """For arithmetic whose results are looked at afterwards: no warnings on stderr."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 def rounded(weight: Array, bias: Array, like: Parameters) -> Parameters | Skip:
-    """New parameters in the dtype of the old ones; a refusal where one is not finite."""
+    """New parameters in the dtype of the old ones; a refusal where it cannot hold one.
+
+    Args:
+        weight: Shape [M, ...], float64.
+        bias: Shape [M], float64.
+        like: The old ones.
+    """
     dtype = like.weight.dtype
-    with np.errstate(over="ignore"):
+    with quiet():
         found = Parameters(weight.astype(dtype), bias.astype(dtype))
     assert found.bias is not None
     if not (np.isfinite(found.weight).all() and np.isfinite(found.bias).all()):
         return Skip("a fused parameter is not finite")
+    if weight.size and vanishes(weight.reshape(len(weight), -1), dtype):
+        return Skip("a fused parameter is too small for its type")
     return found
 
 
-def per_channel(constant: Array, rank: int, channels: int) -> Array | None:
+def vanishes(rows: Array, dtype: np.dtype[Any]) -> bool:
+    """Tell whether rounding to `dtype` takes more than its precision from a row's largest values.
+
+    Args:
+        rows: Shape [M, N], float64; each row is one output channel's weight.
+        dtype: What it is to be stored as.
+    """
+    if rows.size == 0:
+        return False
+    largest = np.abs(rows).max(axis=1)
+    with quiet():
+        lost = np.abs(rows.astype(dtype).astype(np.float64) - rows).max(axis=1)
+    return bool((lost > np.finfo(dtype).eps * largest).any())
+
+
+def per_channel(constant: ValueView, rank: int, channels: int) -> Array | None:
     """A constant operand as one number for each channel of axis 1.
 
     Args:
-        constant: Any shape.
+        constant: Any shape; read only where that fits.
         rank: Rank of the tensor it is broadcast with.
         channels: That tensor's length along axis 1.
 
     Returns:
         Shape [channels], float64; None where it varies along another axis or adds one.
     """
-    if constant.ndim > rank:
+    shape = constant.shape if constant.shape is not None else constant.array().shape
+    if len(shape) > rank:
         return None
-    aligned = constant.reshape([1] * (rank - constant.ndim) + list(constant.shape))
-    if any(length != 1 for axis, length in enumerate(aligned.shape) if axis != 1):
+    aligned = [1] * (rank - len(shape)) + list(shape)
+    if any(length != 1 for axis, length in enumerate(aligned) if axis != 1):
         return None
-    if aligned.shape[1] not in (1, channels):
+    if aligned[1] not in (1, channels):
         return None
-    return np.broadcast_to(aligned.ravel().astype(np.float64), (channels,))
+    return np.broadcast_to(constant.array().ravel().astype(np.float64), (channels,))
 
 
 def give_parameters(conv: NodeView, new: Parameters, edit: Editor, graph: GraphView) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from graphopt.contract import NodeView, ValueView
+from graphopt.contract import Dim, NodeView
 
 OPERATORS = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
 
@@ -25,6 +24,7 @@ class Open:
 
 Entry = int | Copy | Open
 Template = tuple[Entry, ...]
+Shape = Sequence[Dim]
 
 
 def template_of(node: NodeView) -> Template | None:
@@ -32,12 +32,17 @@ def template_of(node: NodeView) -> Template | None:
 
     Source: ONNX operators Reshape (opset 5 on), Squeeze, Unsqueeze, Flatten.
     """
-    source = node.inputs[0]
+    source, result = node.inputs[0], node.outputs[0]
     if source is None or source.shape is None:
         return None
-    rank = len(source.shape)
-    found = _READERS[node.op_type](node, rank)
-    return None if found is None else _with_numbers(found, node.outputs[0], source)
+    found = _READERS[node.op_type](node, len(source.shape))
+    shape = result.shape if result is not None else None
+    if found is None or shape is None or len(shape) != len(found):
+        return found
+    pairs = zip(found, shape, strict=True)
+    return tuple(
+        dim if isinstance(entry, Open) and isinstance(dim, int) else entry for entry, dim in pairs
+    )
 
 
 def composed(outer: Template, inner: Template) -> Template:
@@ -45,35 +50,45 @@ def composed(outer: Template, inner: Template) -> Template:
     return tuple(inner[entry.axis] if isinstance(entry, Copy) else entry for entry in outer)
 
 
-def has_both(template: Template) -> bool:
-    """True where an open dimension stands beside a copied one."""
-    kinds = {type(entry) for entry in template}
-    return Copy in kinds and Open in kinds
+def has_both(template: Template, shape: Shape) -> bool:
+    """True where an open dimension stands beside a copied one whose number is not known."""
+    copies = any(isinstance(e, Copy) and not isinstance(shape[e.axis], int) for e in template)
+    return copies and Open() in template
 
 
-def reshape_target(template: Template, *, copies_beside_open: bool) -> list[int] | None:
+def is_source(template: Template, shape: Shape) -> bool:
+    """True where nothing changes."""
+    return len(template) == len(shape) and all(
+        entry == Copy(axis) or (isinstance(entry, int) and entry == dim)
+        for axis, (entry, dim) in enumerate(zip(template, shape, strict=True))
+    )
+
+
+def reshape_target(
+    template: Template, shape: Shape, *, copies_beside_open: bool
+) -> list[int] | None:
     """The target that Reshape needs for a template, None where it has no words for it.
 
     Args:
         template: What to express.
+        shape: The input's dimensions.
         copies_beside_open: Allow -1 beside a copied dimension. Where the copied one is 0 at run
             time, Reshape cannot tell the other, so this must not be introduced.
     """
-    if template.count(Open()) > 1 or (has_both(template) and not copies_beside_open):
+    if template.count(Open()) > 1 or (has_both(template, shape) and not copies_beside_open):
         return None
-    target = []
-    for position, entry in enumerate(template):
-        if isinstance(entry, Open):
-            target.append(-1)
-        elif isinstance(entry, Copy):
-            if entry.axis != position:
-                return None
-            target.append(0)
-        elif entry == 0:
-            return None
-        else:
-            target.append(entry)
-    return target
+    target = [_number(position, entry, shape) for position, entry in enumerate(template)]
+    found = [number for number in target if number is not None]
+    return found if len(found) == len(target) else None
+
+
+def _number(position: int, entry: Entry, shape: Shape) -> int | None:
+    if isinstance(entry, Open):
+        return -1
+    dim = shape[entry.axis] if isinstance(entry, Copy) else entry
+    if isinstance(dim, int) and dim > 0:
+        return dim
+    return 0 if entry == Copy(position) else None
 
 
 def unsqueeze_axes(template: Template, rank: int) -> list[int] | None:
@@ -84,29 +99,19 @@ def unsqueeze_axes(template: Template, rank: int) -> list[int] | None:
     return [position for position, entry in enumerate(template) if entry == 1]
 
 
-def squeeze_axes(template: Template, rank: int) -> list[int] | None:
-    """Axes that Squeeze has to take from an input of that rank, None where it is not that."""
+def squeeze_axes(template: Template, shape: Shape, *, certain: bool) -> list[int] | None:
+    """Axes that Squeeze has to take from an input, None where it is not that.
+
+    Args:
+        template: What to express.
+        shape: The input's dimensions.
+        certain: The axes that go are sure to have length 1, whatever `shape` knows.
+    """
     kept = [entry.axis for entry in template if isinstance(entry, Copy)]
     if len(kept) != len(template) or kept != sorted(set(kept)):
         return None
-    return [axis for axis in range(rank) if axis not in kept]
-
-
-def _with_numbers(template: Template, result: ValueView | None, source: ValueView) -> Template:
-    """Numbers in place of copied and open dimensions, where inference knows them."""
-    shape: Sequence[Any] = (result.shape if result is not None else None) or ()
-    dims = source.shape or ()
-    if len(shape) != len(template):
-        shape = [None] * len(template)
-    found: list[Entry] = []
-    for entry, dim in zip(template, shape, strict=True):
-        if isinstance(entry, Copy) and isinstance(dims[entry.axis], int):
-            found.append(int(dims[entry.axis] or 0))
-        elif isinstance(entry, Open) and isinstance(dim, int):
-            found.append(dim)
-        else:
-            found.append(entry)
-    return tuple(found)
+    dropped = [axis for axis in range(len(shape)) if axis not in kept]
+    return dropped if certain or all(shape[axis] == 1 for axis in dropped) else None
 
 
 def _reshape(node: NodeView, rank: int) -> Template | None:

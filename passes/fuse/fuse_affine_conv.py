@@ -20,7 +20,13 @@ import numpy as np
 
 from graphopt.contract import Context, Editor, Effect, GraphView, NodeView, Skip, ValueView
 from graphopt.passes.fuse._affine import ARITHMETIC, Affine, affine_of, constant_operand
-from graphopt.passes.fuse._conv import Parameters, give_parameters, parameters_of, rounded
+from graphopt.passes.fuse._conv import (
+    Parameters,
+    give_parameters,
+    parameters_of,
+    quiet,
+    rounded,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +55,15 @@ class FuseAffineConv:
     def match(self, node: NodeView, graph: GraphView, context: Context) -> Found | Skip | None:
         """Look at one arithmetic node."""
         result, index = node.outputs[0], constant_operand(node)
-        conv = result.readers[0].node if result is not None and result.readers else None
+        use = result.readers[0] if result is not None and result.readers else None
+        conv = use.node if use is not None and use.index == 0 else None
         if result is None or index is None or conv is None or conv.op_type != "Conv":
             return None
-        if conv.is_opaque or conv.graph is not node.graph or result.is_graph_output:
+        if conv.is_opaque or conv.graph is not node.graph:
             return Skip("the conv is not a plain one behind it")
-        if len(result.readers) != 1 or result.readers[0].index != 0:
+        if result.is_graph_output:
+            return Skip("the result is a graph output")
+        if len(result.readers) != 1:
             return Skip(f"the result has {len(result.readers)} readers")
         given = parameters_of(conv)
         if isinstance(given, Skip):
@@ -79,13 +88,15 @@ def _affine_before(
     node: NodeView, conv: NodeView, graph: GraphView, given: Parameters
 ) -> Affine | Skip:
     channels = given.weight.shape[1] * int(conv.attribute("group", 1))
+    if channels <= 0:
+        return Skip("the conv has no input channels")
     affine = affine_of(node, graph, given.weight.ndim, channels)
     if affine is None:
         return Skip("the operand is not one number for each channel")
     shape = affine.value.shape
     if shape is None or len(shape) != given.weight.ndim or shape[1] != channels:
         return Skip("the operand may widen what it meets")
-    if affine.value.dtype != given.weight.dtype:
+    if affine.dtype != given.weight.dtype:
         return Skip("parameters of different or unusual types")
     if affine.shift.any() and not _is_unpadded(conv):
         return Skip("a shift before a padded conv is not exact")
@@ -104,11 +115,13 @@ def _absorbed(given: Parameters, affine: Affine) -> Parameters | Skip:
     outputs, inner = weight.shape[:2]
     groups = len(affine.scale) // inner
     if outputs % groups:
-        return Skip("parameter shapes do not fit the conv")
+        return Skip("parameter shapes do not fit")
     group_of = np.arange(outputs) // (outputs // groups)
     scale = affine.scale.reshape(groups, inner)[group_of]
     shift = affine.shift.reshape(groups, inner)[group_of]
     spatial = tuple(range(2, weight.ndim))
     bias = np.zeros(outputs) if given.bias is None else given.bias.astype(np.float64)
-    bias = bias + (weight.sum(axis=spatial) * shift).sum(axis=1)
-    return rounded(weight * scale.reshape(*scale.shape, *[1] * len(spatial)), bias, given)
+    with quiet():
+        bias = bias + (weight.sum(axis=spatial) * shift).sum(axis=1)
+        weight = weight * scale.reshape(*scale.shape, *[1] * len(spatial))
+    return rounded(weight, bias, given)

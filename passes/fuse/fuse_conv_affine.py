@@ -63,7 +63,7 @@ class FuseConvAffine:
         affine = affine_of(node, graph, weight.ndim, weight.shape[0])
         if affine is None:
             return Skip("the operand is not one number for each channel")
-        if source.dtype != weight.dtype:
+        if affine.dtype != weight.dtype:
             return Skip("parameters of different or unusual types")
         stored = conv.inputs[1]
         if stored is not None and len(stored.readers) > 1 and not affine.only_shifts:

@@ -20,7 +20,7 @@ import numpy as np
 
 from graphopt.contract import Array, Context, Editor, Effect, GraphView, NodeView, Skip, ValueView
 from graphopt.passes.fuse._batchnorm import Norm, norm_of
-from graphopt.passes.fuse._conv import FLOATS
+from graphopt.passes.fuse._conv import FLOATS, quiet, vanishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +107,13 @@ def _fused(
     ):  # fmt: skip
         return Skip("the addend is not a row")
     columns = norm.scale if not gemm.attribute("transB", 0) else norm.scale[:, None]
-    moved = (float(gemm.attribute("beta", 1.0)) * row.ravel() - norm.center) * norm.scale
-    with np.errstate(over="ignore"):
-        new_weight = (weight.astype(np.float64) * columns).astype(weight.dtype)
+    with quiet():
+        moved = (float(gemm.attribute("beta", 1.0)) * row.ravel() - norm.center) * norm.scale
+        wide = weight.astype(np.float64) * columns
+        new_weight = wide.astype(weight.dtype)
         new_addend = (moved + norm.shift).astype(weight.dtype)
     if not (np.isfinite(new_weight).all() and np.isfinite(new_addend).all()):
         return Skip("a fused parameter is not finite")
+    if vanishes(wide if gemm.attribute("transB", 0) else wide.T, weight.dtype):
+        return Skip("a fused parameter is too small for its type")
     return Found(gemm, node, new_weight, new_addend)

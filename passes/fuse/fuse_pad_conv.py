@@ -94,17 +94,22 @@ Amounts = tuple[list[int], list[int], float]
 def _numbers(pad: NodeView, graph: GraphView, rank: int) -> Amounts | None:
     """Amounts at the begin and end of every axis, and the value; None where they are not known."""
     if graph.opset() < 11:
-        pads, fill = pad.attribute("pads"), pad.attribute("value", 0.0)
-        return None if pads is None else (pads[:rank], pads[rank:], float(fill))
-    given = [*pad.inputs[1:4], None, None, None][:3]
-    if given[0] is None or not all(v is None or v.is_constant for v in given):
-        return None
-    amounts, value, axes = ([] if v is None else v.array().ravel().tolist() for v in given)
-    listed = range(rank) if given[2] is None else [axis % rank for axis in axes]
+        amounts, fill = pad.attribute("pads") or [], [pad.attribute("value", 0.0)]
+        axes = list(range(rank))
+    else:
+        given = [*pad.inputs[1:4], None, None, None][:3]
+        if given[0] is None or not all(v is None or v.is_constant for v in given):
+            return None
+        amounts, fill, axes = ([] if v is None else v.array().ravel().tolist() for v in given)
+        axes = list(range(rank)) if given[2] is None else axes
+    count = len(amounts) // 2
+    named = {axis % rank for axis in axes if -rank <= axis < rank}
+    if len(amounts) % 2 or len(axes) != count or len(named) != count:
+        return None  # no runtime takes it either
     begin, end = [0] * rank, [0] * rank
-    for position, axis in enumerate(listed):
-        begin[axis], end[axis] = amounts[position], amounts[position + len(amounts) // 2]
-    return begin, end, float(value[0]) if value else 0.0
+    for position, axis in enumerate(axes):
+        begin[axis], end[axis] = amounts[position], amounts[position + count]
+    return begin, end, float(fill[0]) if fill else 0.0
 
 
 def _own_pads(conv: NodeView, spatial: int) -> list[int] | None:

@@ -21,10 +21,11 @@ import numpy as np
 from graphopt.contract import Context, Editor, Effect, GraphView, NodeView, Skip, ValueView
 from graphopt.passes.fuse._templates import (
     OPERATORS,
-    Copy,
+    Shape,
     Template,
     composed,
     has_both,
+    is_source,
     reshape_target,
     squeeze_axes,
     template_of,
@@ -75,9 +76,7 @@ class FuseReshapes:
         inner, outer = template_of(first), template_of(node)
         if inner is None or outer is None or source.shape is None:
             return Skip("targets or axes are not known")
-        pairs = ((first, inner), (node, outer))
-        had_both = any(one.op_type == "Reshape" and has_both(made) for one, made in pairs)
-        found = _expressed(composed(outer, inner), len(source.shape), graph, had_both=had_both)
+        found = _expressed(composed(outer, inner), source.shape, (first, inner), (node, outer))
         if found is None:
             return Skip("no single operator says it")
         if not found[0]:
@@ -108,16 +107,22 @@ class FuseReshapes:
 
 
 def _expressed(
-    template: Template, rank: int, graph: GraphView, *, had_both: bool
+    template: Template, shape: Shape, *pairs: tuple[NodeView, Template]
 ) -> tuple[str, list[int]] | None:
     """The one operator that a template needs, and its numbers."""
-    if template == tuple(Copy(axis) for axis in range(rank)):
+    if is_source(template, shape):
         return "", []
-    axes = unsqueeze_axes(template, rank)
+    axes = unsqueeze_axes(template, len(shape))
     if axes is not None:
         return "Unsqueeze", axes
-    axes = squeeze_axes(template, rank)
+    kinds = {node.op_type for node, _ in pairs}
+    axes = squeeze_axes(template, shape, certain=kinds == {"Squeeze"})
     if axes is not None:
         return "Squeeze", axes
-    target = reshape_target(template, copies_beside_open=had_both)
-    return None if target is None or graph.opset() < 5 else ("Reshape", target)
+    had_both = any(
+        node.op_type == "Reshape" and has_both(made, node.inputs[0].shape or ())
+        for node, made in pairs
+        if node.inputs[0] is not None
+    )
+    target = reshape_target(template, shape, copies_beside_open=had_both)
+    return None if target is None or pairs[0][0].graph.opset() < 5 else ("Reshape", target)

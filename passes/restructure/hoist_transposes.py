@@ -18,13 +18,13 @@ import numpy as np
 from graphopt.contract import Context, Editor, Effect, GraphView, NodeView, Skip, ValueView
 
 _EXACT = frozenset(
-    {"Abs", "Add", "And", "Clip", "Div", "Equal", "Greater", "Less", "Max", "Min", "Mul", "Neg",
+    {"Abs", "Add", "And", "Clip", "Div", "Equal", "Greater", "Less", "Mul", "Neg",
      "Not", "Or", "Relu", "Sub", "Where", "Xor"}
 )  # fmt: skip
 """The same bits in whatever order the elements stand."""
 _ROUNDED = frozenset(
     {"Cast", "Ceil", "Cos", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu",
-     "Log", "Pow", "Reciprocal", "Sigmoid", "Sin", "Softplus", "Sqrt", "Tanh"}
+     "Log", "Max", "Min", "Pow", "Reciprocal", "Sigmoid", "Sin", "Softplus", "Sqrt", "Tanh"}
 )  # fmt: skip
 """Kernels that compute blocks and remainders in different ways may move the last bit."""
 _MAX_BYTES = 1 << 20
@@ -77,14 +77,14 @@ class HoistTransposes:
         if not _joins(above, node, {}):
             return None
         search = _Search(list(perm))
-        refused = _explore(search, above)
+        refused = _explore(search, above, node)
         if refused:
             return refused
         dying = sum(
             all(use.node in search.region for use in value.readers) and not value.is_graph_output
             for value in search.undone
         )
-        if 1 + dying <= len(search.entering):
+        if 1 + dying <= len(search.entering) + _constant_nodes(search, graph):
             return Skip("no fewer nodes would remain")
         exact = all(inner.op_type in _EXACT for inner in search.region)
         effect = Effect.IDENTICAL if exact else Effect.ROUNDING
@@ -127,11 +127,11 @@ def _joins(value: ValueView, below: NodeView, region: dict[NodeView, None]) -> b
     return all(use.node is below or use.node in region for use in value.readers)
 
 
-def _explore(search: _Search, value: ValueView) -> Skip | None:
+def _explore(search: _Search, value: ValueView, below: NodeView) -> Skip | None:
     """Take the producer of `value` into the region, then what stands above it."""
     rank = len(search.perm)
     pending = [value]
-    while pending:
+    while pending or _late(search, pending, below):
         node = pending.pop().producer
         assert node is not None
         search.region[node] = None
@@ -150,6 +150,28 @@ def _explore(search: _Search, value: ValueView) -> Skip | None:
     return None
 
 
+def _late(search: _Search, pending: list[ValueView], below: NodeView) -> bool:
+    """Let what entered from outside join, now that all of its readers belong to the region."""
+    joining = [value for value in search.entering if _joins(value, below, search.region)]
+    for value in joining:
+        del search.entering[value]
+    pending += joining
+    return bool(joining)
+
+
+def _constant_nodes(search: _Search, graph: GraphView) -> int:
+    """Constant nodes that rearranging adds where the graph stores no initializers."""
+    if graph.stores_initializers:
+        return 0
+    operands = {value for node in search.region for value in node.inputs if value is not None}
+    return sum(
+        value.is_constant
+        and bool(value.shape)
+        and any(use.node not in search.region for use in value.readers)
+        for value in operands
+    )
+
+
 def _enter(search: _Search, operand: ValueView) -> None:
     producer = operand.producer
     undoing = list(np.argsort(search.perm))
@@ -159,6 +181,7 @@ def _enter(search: _Search, operand: ValueView) -> None:
         and not producer.is_opaque
         and producer.attribute("perm") == undoing
         and producer.inputs[0] is not None
+        and (operand.is_graph_output or operand.replaceable_by(producer.inputs[0]) is None)
     ):
         search.undone[operand] = producer.inputs[0]
     else:

@@ -39,6 +39,8 @@ from tests.acceptance.test_round_trip import BACKENDS, opened, run_original
 RECIPE = load_recipe("exact")
 LIMIT = 1e-3
 NOISE_FACTOR = 20
+GROWTH = 64 << 10
+"""Bytes that folding small constants may add to a file."""
 NOT_IN_THE_CATALOGUE = {
     "fuse_gemm_batchnorm",
     "fuse_pad_conv",
@@ -65,7 +67,7 @@ class Tally:
 
     def report(self, what: str) -> None:
         """Print the figures past pytest's capture, also out of a worker of xdist."""
-        kinds = ("wrong", "signature", "unloadable", "more nodes", "failed")
+        kinds = ("wrong", "signature", "unloadable", "more nodes", "larger", "failed")
         counted = ", ".join(f"{len(self.problems.get(kind, []))} {kind}" for kind in kinds)
         print(
             f"\nexact over {what}: {self.cases} cases, {self.changed} changed: {counted}; "
@@ -111,6 +113,9 @@ def examine(case: Case, folder: Path, tally: Tally, runtime: IsolatedRuntime) ->
     tally.rewrites.update(report.rewrites())
     if report.status == "failed" or report.left_out:
         tally.add("failed", f"{case.name}: {report.status} {report.warnings}")
+    if report.after.file_bytes > report.before.file_bytes + GROWTH:
+        sizes = f"{report.before.file_bytes} to {report.after.file_bytes}"
+        tally.add("larger", f"{case.name}: {sizes} bytes")
     if report.after.nodes > report.before.nodes:
         tally.add("more nodes", f"{case.name}: {report.before.nodes} to {report.after.nodes}")
     if signature_changes(model.proto, result.model.proto):

@@ -19,8 +19,9 @@ from graphopt.contract import (
     ValueView,
 )
 from graphopt.engine import PassSpec, Recipe, Stage, optimize_model
-from graphopt.model import load_model
-from graphopt.report import Report
+from graphopt.model import Model, load_model
+from graphopt.report import Check, Report, Verification
+from graphopt.verify import Verifier
 from tests.build import parse
 from tests.engine.samples import LocalPass
 
@@ -86,3 +87,22 @@ def test_what_an_exact_stage_breaks_is_no_loss(factor: float) -> None:
     assert (left.pass_name, left.root) == ("test_local", "b")
     first, second = (stage.verification for stage in report.stages)
     assert second.losses == first.losses
+
+
+def test_a_result_that_fails_as_it_is_deployed_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exact stage is proven, and the whole no longer runs with optimisations on."""
+    honest = Verifier.check
+    lossy = 0
+
+    def check(self: Verifier, candidate: Model, bound: Effect) -> Verification:
+        nonlocal lossy
+        lossy += bound is Effect.LOSSY
+        if bound is Effect.LOSSY and lossy > 1:
+            return Verification("failed", "onnxruntime", checks=(Check("runs", "failed", "no"),))
+        return honest(self, candidate, bound)
+
+    monkeypatch.setattr(Verifier, "check", check)
+    report = run(1.0)
+    assert lossy == 2
+    assert report.status == "failed"
+    assert report.stages[-1].verification.failures() == [Check("runs", "failed", "no")]

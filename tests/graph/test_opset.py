@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto, helper, numpy_helper
 
+import graphopt
 from graphopt.errors import ModelError, UsageError
 from graphopt.graph import raise_opset
 from graphopt.graph.opset import NEWEST
 from graphopt.model import load_model
+from graphopt.model.tensors import model_tensors
 from graphopt.verify import signature_changes
-from tests.build import parse
+from tests.build import holding, parse
 
 W = np.arange(8192, dtype=np.float32).reshape(2, 4096)
 TEXT = """<ir_version: 8, opset_import: ["": 11, "my": 1]>
@@ -61,13 +64,67 @@ def test_lower_and_unknown_versions_are_usage_errors(version: int) -> None:
         raised(parse(TEXT, w=W), version)
 
 
-def test_bodies_are_refused_by_name() -> None:
-    model = parse("""g (bool c, float[2] x) => (float[2] y) {
-        y = If (c) <then_branch = t () => (a) { a = Neg(x) },
-                    else_branch = e () => (b) { b = Abs(x) }>
-    }""")
-    with pytest.raises(ModelError, match="If node 'y' has bodies"):
-        raised(model, 18)
+BODIES = """<ir_version: 7, opset_import: ["": 11]>
+g (float[2,3] x, bool c) => (float[2,3] y) {
+    _v_6 = Relu(x)
+    k = Neg(_v_6)
+    y = If (c) <
+        then_branch = t () => (float[2,3] a) { s = Softmax <axis = 0> (k) a = Mul(s, w) },
+        else_branch = e () => (float[2,3] b) { p = Unsqueeze <axes = [0]> (_v_6)
+                                               b = Squeeze <axes = [0]> (p) }>
+}"""
+
+
+def test_bodies_are_converted_too() -> None:
+    model = parse(BODIES)
+    body = model.graph.node[2].attribute[0].g
+    body.initializer.append(numpy_helper.from_array(W[:1, :3], "w"))
+    found = raised(model, 17)
+    assert graphopt.compare(model, found).status == "ok"
+    bodies = {a.name: a.g for a in found.graph.node[2].attribute}
+    assert numpy_helper.to_array(bodies["then_branch"].initializer[0]).tolist() == [[0, 1, 2]]
+    # The converter numbers new values in each graph by itself; `_v_6` is taken around this one.
+    new = [name for node in bodies["else_branch"].node for name in node.output]
+    assert "_v_6" not in new
+
+
+def test_large_weights_in_bodies_come_back() -> None:
+    model = parse(
+        BODIES.replace("a = Mul(s, w)", "w = Constant <value = float[1] {0}> () a = Mul(s, w)")
+    )
+    node = model.graph.node[2].attribute[0].g.node[1]
+    node.attribute[0].t.CopyFrom(numpy_helper.from_array(W))
+    found = raised(model, 13)
+    kept = [t for t in model_tensors(found) if t.data_type == onnx.TensorProto.FLOAT]
+    assert [numpy_helper.to_array(t).tolist() for t in kept] == [W.tolist()]
+
+
+def test_a_scan_of_opset_8_is_refused() -> None:
+    model = parse("""<ir_version: 3, opset_import: ["": 8]>
+        g (float[1,3,2] x) => (float[1,3,2] y) {
+            y = Scan <num_scan_inputs = 1, body = b (float[2] a) => (float[2] r) { r = Neg(a) }>
+                ("", x)
+        }""")
+    with pytest.raises(ModelError, match="Scan"):
+        raised(model, 9)
+
+
+def test_sparse_initializers_stay() -> None:
+    model = holding(numpy_helper.from_array(np.ones(3, np.float32), "s"), "sparse")
+    del model.functions[:]
+    model.graph.node[1].CopyFrom(helper.make_node("Add", ["s", "s"], ["y"]))
+    model.graph.sparse_initializer[0].values.name = "w"
+    found = raised(model, 18)
+    assert found.graph.sparse_initializer == model.graph.sparse_initializer
+    assert [info.name for info in found.graph.input] == ["x", "c"]
+
+
+def test_sparse_tensors_in_bodies_are_refused() -> None:
+    model = parse(BODIES)
+    sparse = model.graph.node[2].attribute[0].g.sparse_initializer.add(dims=[3])
+    sparse.values.CopyFrom(numpy_helper.from_array(W[0, :1], "w"))
+    with pytest.raises(ModelError, match="sparse"):
+        raised(model, 13)
 
 
 def test_functions_are_refused() -> None:

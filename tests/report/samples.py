@@ -13,6 +13,7 @@ from graphopt.report import (
     ModelStats,
     PassResult,
     Report,
+    RequirementOutcome,
     StageReport,
     Verification,
 )
@@ -53,5 +54,6 @@ def report(**changes: Any) -> Report:
         output="out.onnx", recipe="exact", recipe_digest="cd" * 32, seed=7, before=stats(),
         after=stats(nodes=1000), stages=(stage,), warnings=("left out: one",),
         versions={"onnx": "1.19"}, seconds=1.25,
+        requirements=(RequirementOutcome("nodes_ratio <= 0.9", "nodes_ratio", 0.81, True),),
     )  # fmt: skip
     return dataclasses.replace(base, **changes)

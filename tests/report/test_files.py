@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from graphopt.errors import FileError, UsageError
+from graphopt.report import Report
 from graphopt.report.files import check_suffix, to_json, write_report
+from graphopt.report.junit import Judgement, to_junit
 from graphopt.report.markdown import to_markdown
-from tests.report.samples import report
+from tests.report.samples import report, verification
 
 
 def strict(text: str) -> Any:
@@ -50,26 +53,39 @@ def test_names_need_not_be_ascii() -> None:
 def test_name_that_is_no_utf8(tmp_path: Path) -> None:
     # Linux file names are bytes; Python shows the odd ones as lone surrogates.
     source = b"caf\xe9.onnx".decode("utf-8", "surrogateescape")
-    for suffix in (".json", ".md"):
+    for suffix in (".json", ".md", ".xml"):
         write_report(report(source=source), tmp_path / f"r{suffix}")
         assert (tmp_path / f"r{suffix}").stat().st_size > 100
 
 
-@pytest.mark.parametrize("suffix", [".json", ".md"])
+FORMS: dict[str, Callable[[Report], str]] = {
+    ".json": to_json,
+    ".md": to_markdown,
+    ".xml": lambda one: to_junit([one]),
+}
+
+
+@pytest.mark.parametrize("suffix", FORMS)
 def test_format_by_suffix(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"report{suffix}"
     path.write_text("former")
     write_report(report(), path)
-    expected = to_json(report()) if suffix == ".json" else to_markdown(report())
-    assert path.read_text(encoding="utf-8") == expected
+    assert path.read_text(encoding="utf-8") == FORMS[suffix](report())
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_junit_is_told_what_is_a_failure(tmp_path: Path) -> None:
+    one = report(verification=verification(status="not verified", checks=()), status="unverified")
+    for judgement in (None, Judgement(allow_unverified=True), Judgement(strict=True)):
+        write_report(one, tmp_path / "r.xml", judgement)
+        assert (tmp_path / "r.xml").read_text(encoding="utf-8") == to_junit([one], judgement)
 
 
 @pytest.mark.parametrize("name", ["report.txt", "report", "report.json.gz"])
 def test_unknown_suffix(name: str) -> None:
     with pytest.raises(UsageError, match="unknown suffix") as caught:
         check_suffix(Path(name))
-    assert caught.value.hint == "use .json or .md"
+    assert caught.value.hint == "use .json, .md or .xml"
 
 
 def test_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from graphopt.report import RequirementOutcome
 from graphopt.report.markdown import to_markdown
 from tests.report.samples import report, stats, verification
 
@@ -35,6 +36,18 @@ def test_every_table_row_has_the_cells_of_its_head() -> None:
         count = line.replace("\\|", "").count("|")
         assert not count or not cells or count == cells
         cells = count
+
+
+def test_requirements() -> None:
+    unmet = RequirementOutcome("macs_ratio < 1", "macs_ratio", None, None, "unknown | odd")
+    text = to_markdown(report(requirements=(*report().requirements, unmet)))
+    assert text.startswith("# in.onnx: verified, 1 of 2 requirements not met\n")
+    assert "| `nodes_ratio <= 0.9` | met, 0.81 |\n" in text
+    assert "| `macs_ratio < 1` | NOT MEASURED (unknown \\| odd) |\n" in text
+
+
+def test_nothing_required_nothing_said() -> None:
+    assert "requirement" not in to_markdown(report(requirements=()))
 
 
 def test_warnings_come_last() -> None:

@@ -5,7 +5,7 @@ import types
 import typing
 from typing import Any
 
-from graphopt.report import Check, Report
+from graphopt.report import Check, Report, RequirementOutcome
 from graphopt.report.record import SCHEMA_VERSION
 from tests.report.samples import report, stats, verification
 
@@ -49,6 +49,13 @@ def test_rewrites_are_added_up_over_stages() -> None:
 def test_failures() -> None:
     assert [check.what for check in verification().failures()] == ["z|w"]
     assert verification(checks=(Check("y", "not verified"),)).failures() == []
+
+
+def test_unmet_is_what_is_not_known_to_hold() -> None:
+    outcomes = [
+        RequirementOutcome(str(met), "size_ratio", None, met) for met in (True, False, None)
+    ]
+    assert [o.met for o in report(requirements=tuple(outcomes)).unmet] == [False, None]
 
 
 def test_unknown_is_none() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from graphopt.report import RequirementOutcome
 from graphopt.report.text import number, plain, render_report, render_stats, render_verification
 from tests.report.samples import report, stats, verification
 
@@ -35,6 +36,26 @@ def test_sizes_before_after_and_ratio() -> None:
     assert nodes.split() == ["nodes", "1,234", "1,000", "0.810"]
     (peak,) = [line for line in shown() if line.startswith("peak activation")]
     assert peak.split()[-2:] == ["unknown", "unknown"]
+
+
+def test_requirements_are_shown() -> None:
+    outcomes = (
+        RequirementOutcome("nodes_ratio <= 0.9", "nodes_ratio", 0.25, True),
+        RequirementOutcome("snr_db >= 40", "snr_db", 10.5, False, "optimisations all"),
+        RequirementOutcome("macs_ratio < 1", "macs_ratio", None, None, "unknown for the result"),
+    )
+    lines = shown(requirements=outcomes)
+    assert lines[0].startswith("in.onnx: verified, 2 of 3 requirements not met; recipe")
+    assert [line for line in lines if line.startswith("requirement ")] == [
+        "requirement nodes_ratio <= 0.9: met, 0.25",
+        "requirement snr_db >= 40: NOT MET, 10.5 (optimisations all)",
+        "requirement macs_ratio < 1: NOT MEASURED (unknown for the result)",
+    ]
+
+
+def test_one_requirement_is_singular() -> None:
+    outcome = RequirementOutcome("size_ratio < 1", "size_ratio", 1.0, False)
+    assert "1 of 1 requirement not met" in shown(requirements=(outcome,))[0]
 
 
 def test_warnings_are_shown() -> None:

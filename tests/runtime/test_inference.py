@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from graphopt.runtime.inference import checker_finding, infer, inference_finding
+from graphopt.runtime.inference import checker_finding, infer, inference_finding, inline
 from tests.build import parse
 
 GOOD = """g (float[N,4] x) => (float[N,2,2] y) {
@@ -66,3 +66,21 @@ def test_small_file_that_asks_for_all_memory() -> None:
     }"""
     assert len(infer(parse(text)).graph.node) == 4
     assert infer(parse(GOOD)).graph.value_info
+
+
+CALL = """<ir_version: 8, opset_import: ["": 17, "local": 1]>
+g (float[2] x) => (float[2] y) { y = local.f(x) }
+<domain: "local", opset_import: ["": 17]> f (v) => (r) { r = Neg(v) }"""
+
+
+def test_functions_are_inlined() -> None:
+    model = parse(CALL)
+    found = inline(model)
+    assert [node.op_type for node in found.graph.node] == ["Neg"]
+    assert not found.functions
+    assert len(model.functions) == 1, "the given model is not changed"
+
+
+def test_functions_of_another_opset_are_converted() -> None:
+    found = inline(parse(CALL.replace('["": 17]> f', '["": 12]> f')))
+    assert [node.op_type for node in found.graph.node] == ["Neg"]

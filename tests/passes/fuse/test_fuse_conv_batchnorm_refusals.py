@@ -130,7 +130,7 @@ def test_per_activation(opset: int, mode: str) -> None:
 NOT_POSITIVE = "variance plus epsilon is not positive"
 NOT_FINITE = "a fused parameter is not finite"
 KINDS = "parameters of different or unusual types"
-SHAPES = "parameter shapes do not fit the conv"
+SHAPES = "parameter shapes do not fit"
 
 
 def f32(*values: float) -> Array:
