@@ -141,8 +141,8 @@ class NodeView(Protocol):
     def is_opaque(self) -> bool:
         """True for what passes leave alone.
 
-        Another domain, attributes without plain values, or a node that the user excluded. The
-        constants that it reads keep their values too.
+        Another domain, attributes without plain values, fewer inputs or outputs than its operator
+        must have, or a node that the user excluded. The constants that it reads keep their values.
         """
         ...
 

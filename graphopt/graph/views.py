@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import onnx
 from onnx import NodeProto
 
 from graphopt.contract import Array, Dim, Skip, Use, ValueView
@@ -158,6 +160,7 @@ class NodeHandle:
             or element.domain != ""
             or (element.domain, element.op) in self.program.function_ids
             or not all(is_plain(attribute) for attribute in element.attrs.values())
+            or _lacks(element)
         )
 
     @property
@@ -249,6 +252,21 @@ def graph_view(element: Scope, program: Program) -> GraphHandle:
     if element.view is None:
         element.view = GraphHandle(element, program)
     return element.view  # type: ignore[no-any-return]
+
+
+def _lacks(node: Node) -> bool:
+    """True for a node without the inputs and outputs that its operator cannot do without."""
+    inputs, outputs = _least(node.op, node.scope.opsets.get("", 0))
+    return len(node.inputs) < inputs or len(node.outputs) < outputs
+
+
+@cache
+def _least(op_type: str, opset: int) -> tuple[int, int]:
+    try:
+        schema = onnx.defs.get_schema(op_type, opset, "")
+    except onnx.defs.SchemaError:
+        return 0, 0
+    return schema.min_input, schema.min_output
 
 
 def node_proto(node: Node) -> NodeProto:

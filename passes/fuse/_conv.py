@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -96,24 +95,26 @@ def rounded(weight: Array, bias: Array, like: Parameters) -> Parameters | Skip:
     assert found.bias is not None
     if not (np.isfinite(found.weight).all() and np.isfinite(found.bias).all()):
         return Skip("a fused parameter is not finite")
-    if weight.size and vanishes(weight.reshape(len(weight), -1), dtype):
+    rows = [array.reshape(len(array), -1) for array in (weight, like.weight) if array.size]
+    if rows and vanishes(*rows):
         return Skip("a fused parameter is too small for its type")
     return found
 
 
-def vanishes(rows: Array, dtype: np.dtype[Any]) -> bool:
-    """Tell whether rounding to `dtype` takes more than its precision from a row's largest values.
+def vanishes(rows: Array, before: Array) -> bool:
+    """Tell whether rounding takes more than its precision from a row's largest values.
 
     Args:
         rows: Shape [M, N], float64; each row is one output channel's weight.
-        dtype: What it is to be stored as.
+        before: The former weight in the same order, of the dtype that is rounded to. A row that
+            was too small for its type before loses nothing.
     """
-    if rows.size == 0:
-        return False
+    info = np.finfo(before.dtype)
     largest = np.abs(rows).max(axis=1)
     with quiet():
-        lost = np.abs(rows.astype(dtype).astype(np.float64) - rows).max(axis=1)
-    return bool((lost > np.finfo(dtype).eps * largest).any())
+        lost = np.abs(rows.astype(before.dtype).astype(np.float64) - rows).max(axis=1)
+    held = np.abs(before).max(axis=1) >= info.smallest_normal
+    return bool((held & (lost > info.eps * largest)).any())
 
 
 def per_channel(constant: ValueView, rank: int, channels: int) -> Array | None:

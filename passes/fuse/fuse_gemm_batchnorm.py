@@ -114,6 +114,7 @@ def _fused(
         new_addend = (moved + norm.shift).astype(weight.dtype)
     if not (np.isfinite(new_weight).all() and np.isfinite(new_addend).all()):
         return Skip("a fused parameter is not finite")
-    if vanishes(wide if gemm.attribute("transB", 0) else wide.T, weight.dtype):
+    flipped = not gemm.attribute("transB", 0)
+    if weight.size and vanishes(*(array.T if flipped else array for array in (wide, weight))):
         return Skip("a fused parameter is too small for its type")
     return Found(gemm, node, new_weight, new_addend)

@@ -58,12 +58,12 @@ def _scales(peaks: Array, dtype: np.dtype[Any]) -> Array:
 
     Rounded up, so that no value lies beyond the last step, and kept where that step is finite.
     """
-    exact = peaks / STEPS
+    exact, limits = peaks / STEPS, np.finfo(dtype)
     scales = exact.astype(dtype)
-    above = np.nextafter(scales, dtype.type(np.inf))
-    scales = np.where(scales < exact, above, scales)
-    largest = np.nextafter(dtype.type(float(np.finfo(dtype).max) / STEPS), dtype.type(0))
-    return np.where(peaks > 0, np.minimum(scales, largest), 1).astype(dtype)
+    scales = np.where(scales < exact, np.nextafter(scales, dtype.type(np.inf)), scales)
+    largest = np.nextafter(dtype.type(float(limits.max) / STEPS), dtype.type(0))
+    scales = np.clip(scales, limits.smallest_subnormal, largest)
+    return np.where(peaks > 0, scales, 1).astype(dtype)
 
 
 def _rounded(

@@ -27,7 +27,8 @@ _MOVED: dict[str, tuple[int, ...]] = dict.fromkeys(
     (0,),
 )  # fmt: skip
 """Operators that hand values on: what counts is who reads them next."""
-_FLOATS = frozenset({"float16", "float32", "float64", "bfloat16"})
+_FLOATS = (1, 10, 11, 16)
+"""What Cast may make of a weight: float32, float16, float64, bfloat16 of onnx.TensorProto."""
 _DEPTH = 8
 
 
@@ -58,7 +59,7 @@ def _refused_by(use: Use, depth: int) -> Skip | None:
     if node.op_type != "Concat" and index not in _MOVED.get(node.op_type, ()):
         return exactly
     handed_on = [value for value in node.outputs if value is not None]
-    if node.op_type == "Cast" and str(handed_on[0].dtype) not in _FLOATS:
+    if node.op_type == "Cast" and node.attribute("to") not in _FLOATS:
         return exactly
     if depth == 0:
         return Skip("it goes through too many nodes")
@@ -72,14 +73,14 @@ def is_scale(use: Use) -> bool:
     other = use.node.inputs[1 - use.index]
     cast = other.producer if other is not None else None
     codes = cast.inputs[0] if cast is not None and cast.op_type == "Cast" else None
-    return codes is not None and codes.is_constant and codes.dtype is not None and (
-        codes.dtype.kind not in "fc"
-    )  # fmt: skip
+    if codes is None or not codes.is_constant:
+        return False
+    dtype = codes.array().dtype if codes.dtype is None else codes.dtype
+    return dtype.kind not in "fc"
 
 
-def contracted(weight: ValueView) -> tuple[int, ...]:
+def contracted(weight: ValueView, rank: int) -> tuple[int, ...]:
     """Axes of a weight along which its first reader that adds up products does so."""
-    rank = len(weight.shape or ())
     for use in weight.readers:
         axes = _CONTRACTED.get(use.node.op_type)
         found = () if axes is None else axes(use.node, use.index, rank)

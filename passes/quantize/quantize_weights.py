@@ -1,10 +1,10 @@
 """Store constant floating-point weights in 8 bits.
 
-Before: w -> MatMul              After: w_int8 -> Cast -> Mul(w_scales) -> MatMul
+Before: w -> MatMul              After: w_q -> Cast -> Mul(w_s) -> MatMul
 
 or, where runs of elements within an axis share a scale:
 
-Before: w -> MatMul              After: w_int8 -> Cast -> Mul(w_scales) -> Reshape -> MatMul
+Before: w -> MatMul              After: w_q -> Cast -> Mul(w_s) -> Reshape -> MatMul
 
 Codes go from -127 to 127 and there is no zero point, so zeros stay zero. ONNX Runtime folds the new
 nodes when it loads the model, so that it runs as fast as before on the very values that are stored.
@@ -21,9 +21,10 @@ below 7 have no Mul that broadcasts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -99,16 +100,17 @@ class QuantizeWeights:
 
     def _options(self, value: ValueView) -> list[Option] | Skip | None:
         """The layouts to choose from; None for what is no weight at all."""
-        long = [axis for axis, size in enumerate(_shape(value)) if size > 1]
-        if value.dtype is None or not value.readers or len(long) < 2:
+        dtype, shape = _type(value)
+        long = [axis for axis, size in enumerate(shape) if size > 1]
+        if not value.readers or len(long) < 2:
             return None
-        if value.dtype not in _ELEMENT_TYPES:
-            floating = value.dtype.name.startswith(("bfloat", "float"))
-            return Skip(f"its type is {value.dtype.name}") if floating else None
-        axes = long if self.axis == "auto" else [_counted(self.axis, len(_shape(value)))]
-        refused = self._refusal(value) or refusal(value)
+        if dtype not in _ELEMENT_TYPES:
+            floating = dtype.name.startswith(("bfloat", "float"))
+            return Skip(f"its type is {dtype.name}") if floating else None
+        refused = self._refusal(value, math.prod(shape)) or refusal(value)
         if refused:
             return refused
+        axes = long if self.axis == "auto" else [_counted(self.axis, len(shape))]
         if axes[0] not in long:
             return Skip(f"there is nothing along axis {self.axis}")
         array = value.array()
@@ -116,8 +118,8 @@ class QuantizeWeights:
             return Skip("its values are not finite")
         return options(array, axes)
 
-    def _refusal(self, value: ValueView) -> Skip | None:
-        if int(np.prod(_shape(value))) < self.min_elements:
+    def _refusal(self, value: ValueView, elements: int) -> Skip | None:
+        if elements < self.min_elements:
             return Skip(f"it has fewer than {self.min_elements} elements")
         if value.graph.opset() < _FIRST_OPSET:
             return Skip(f"Mul does not broadcast before opset {_FIRST_OPSET}")
@@ -134,9 +136,12 @@ def _constants(scope: GraphView) -> Iterable[ValueView]:
             yield value
 
 
-def _shape(value: ValueView) -> tuple[int, ...]:
-    """The shape of a constant, which is known."""
-    return tuple(size for size in value.shape or () if isinstance(size, int))
+def _type(value: ValueView) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Dtype and shape of a constant; inference does not reach those of functions."""
+    if value.dtype is None or value.shape is None:
+        array = value.array()
+        return array.dtype, array.shape
+    return value.dtype, tuple(size for size in value.shape if isinstance(size, int))
 
 
 def _counted(axis: int, rank: int) -> int:
@@ -146,8 +151,7 @@ def _counted(axis: int, rank: int) -> int:
 
 def _stored_bytes(weight: ValueView, option: Option) -> int:
     """Bytes that take the weight's place, with what nodes, tensors and their names take."""
-    elements = int(np.prod(option.layout.shape))
-    return elements + option.nbytes + 12 * (len(weight.name) + 20)
+    return math.prod(option.layout.shape) + option.nbytes + 12 * (len(weight.name) + 20)
 
 
 class _Anchors:
@@ -175,11 +179,10 @@ class _Anchors:
 def _storing(weight: ValueView, layout: Layout, anchor: NodeView) -> Callable[[Editor], None]:
     def store(edit: Editor) -> None:
         graph, name = weight.graph, weight.name
-        assert weight.dtype is not None
-        made = quantize(weight.array(), layout, contracted(weight))
+        made = quantize(weight.array(), layout, contracted(weight, len(layout.shape)))
         codes = edit.constant(made.codes, f"{name}_q", graph)
         scales = edit.constant(made.scales, f"{name}_s", graph)
-        to = {"to": _ELEMENT_TYPES[weight.dtype]}
+        to = {"to": _ELEMENT_TYPES[made.scales.dtype]}
         cast = edit.insert("Cast", [codes], before=anchor, attributes=to, hint=_HINT)
         last = edit.insert("Mul", [cast.outputs[0], scales], before=anchor, hint=_HINT)
         if layout.is_split:

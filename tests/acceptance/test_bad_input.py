@@ -136,7 +136,8 @@ def output_in_no_folder(folder: Path) -> list[str]:
 
 
 def output_is_a_folder(folder: Path) -> list[str]:
-    (folder / "out.onnx").mkdir()
+    """A folder is where the model goes under its own name; that name is a folder, too."""
+    (folder / "out.onnx" / "model.onnx").mkdir(parents=True)
     return good(folder)
 
 

@@ -280,3 +280,11 @@ def test_contract_imports_nothing_of_graphopt_or_the_graph_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "{'graphopt.contract'}"
+
+
+@pytest.mark.parametrize("node", ["y = MatMul(x)", "y = Conv(x)", "y = Relu()"])
+def test_a_node_that_lacks_inputs_is_opaque(node: str) -> None:
+    """No runtime takes it; passes need not count the inputs of every node they look at."""
+    program = build(f"g (float[2] x) => (float[2] y) {{ {node} }}")
+    (found,) = graph_view(program.main, program).nodes
+    assert found.is_opaque

@@ -107,7 +107,6 @@ def test_what_differs_or_is_random_stays(case: str) -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_constants_are_compared_by_their_bytes(place: Place) -> None:
-    """Defect: only one and the same value counts."""
     constants = {"c": f32(1, 2, 3), "d": f32(1, 2, 3), "e": f32(1, 2, 3).reshape(1, 3)}
     body = "a = Mul(x, c)\nb = Mul(x, d)\nf = Mul(x, e)\ng = Sub(a, b)\ny = Add(f, g)"
     outcome = run(placed(place, body, constants), PASS)
@@ -119,7 +118,6 @@ def test_constants_are_compared_by_their_bytes(place: Place) -> None:
 
 @pytest.mark.parametrize("body", ["y = Exp(x) a = Exp(x)", "a = Exp(x) b = Neg(a) y = Exp(x)"])
 def test_one_of_them_is_a_graph_output(body: str) -> None:
-    """Defect: a result that nothing but the graph reads is not looked at."""
     text = f"{HEAD} g (float[2] x) => (float[2] y, float[2] z) {{ {body} z = Abs(a) }}"
     outcome = run(parse(text), PASS)
     assert outcome.lines[0] == "y = Exp(x)"

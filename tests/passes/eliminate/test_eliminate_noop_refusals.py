@@ -94,7 +94,7 @@ WIDENS: dict[str, tuple[str, str, str, Array]] = {
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("case", WIDENS)
 def test_what_widens_stays(case: str, place: Place) -> None:
-    """In a function nobody knows the shape of x. Defect: operands of any shape go there."""
+    """In a function nobody knows the shape of x."""
     form, x, y, constant = WIDENS[case]
     outcome = run(placed(place, f"n = {form}\ny = Neg(n)", {"c": constant}, x=x, y=y), PASS)
     assert outcome.unchanged
@@ -253,7 +253,7 @@ def test_a_shadowed_name() -> None:
 
 
 def test_a_slice_with_more_axes_than_ends() -> None:
-    """Defect: no runtime takes it; a pass leaves it alone, too, and does not raise."""
+    """No runtime takes it; a pass leaves it alone, too, and does not raise."""
     constants = {"s": i64(0), "e": i64(2), "a": i64(0, 1)}
     assert run(placed("main", "n = Slice(x, s, e, a)\ny = Neg(n)", constants), PASS).unchanged
 

@@ -173,13 +173,17 @@ def test_a_fused_weight_that_vanishes() -> None:
 
 # Open defect F4.
 @pytest.mark.parametrize(
-    ("w", "x", "y"),
-    [((4, 0, 3, 3), "float[2,0,5,5]", Y), ((0, 3, 3, 3), X, "float[2,0,3,3]")],
+    ("w", "x", "y", "size"),
+    [
+        ((4, 0, 3, 3), "float[2,0,5,5]", Y, (2, 0, 5, 5)),
+        ((0, 3, 3, 3), X, "float[2,0,3,3]", (2, 3, 5, 5)),
+    ],
 )
-def test_no_channels(w: tuple[int, ...], x: str, y: str) -> None:
+def test_no_channels(w: tuple[int, ...], x: str, y: str, size: tuple[int, ...]) -> None:
     constants = {"w": np.zeros(w, np.float32), "c": f32(2)}
     model = placed("main", "h = Mul(x, c)\ny = Conv(h, w)", constants, x=x, y=y)
-    agree(model, run(model, FUSE).after, reference=True)
+    feeds = [{"x": np.ones(size, np.float32)}]
+    agree(model, run(model, FUSE).after, feeds, reference=True)
 
 
 def test_two_constants() -> None:

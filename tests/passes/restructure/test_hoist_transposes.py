@@ -148,7 +148,7 @@ def test_a_transpose_outside_of_the_body() -> None:
 
 @pytest.mark.parametrize("ways", [1, 2, 3])
 def test_ways_that_meet_again_are_counted_once(ways: int) -> None:
-    """Defect: what two nodes of the region read counts as if it entered from outside."""
+    """What two nodes of the region read does not enter from outside."""
     body, value = FIRST, "t"
     for n in range(ways):
         body += (
@@ -176,7 +176,7 @@ def test_other_kernels_may_round_otherwise(op: str) -> None:
 @pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div", "Max", "Min", "Relu", "Clip"])
 @pytest.mark.parametrize("size", [7, 33])
 def test_identical_is_identical(op: str, size: int) -> None:
-    """Defect: of two zeros, Max and Min give one within a vector and the other at its end."""
+    """Of two zeros, Max and Min give one within a vector and the other at its end."""
     operands = "s, k" if op not in ("Relu", "Clip") else "s, , c" if op == "Clip" else "s"
     text = f"""{HEAD} g (float[2,{size}] x) => (float[2,{size}] y) {{
         s = Transpose <perm = [1, 0]> (x) u = {op}({operands}) {END}

@@ -99,7 +99,7 @@ def test_a_source_that_the_body_cannot_see() -> None:
 
 
 def test_constant_nodes_are_nodes_too() -> None:
-    """Defect: where constants are nodes and others read them, their copies outnumber what goes."""
+    """Where others read them, their copies outnumber what goes."""
     stored = {f"k{n}": normal(3, 4, 2, seed=n) for n in range(4)}
     body = (
         FIRST + f"a = Mul(t, k0)\nb = Add(a, k1)\nd = Sub(b, k2)\nf = Mul(d, k3)\ng = {BACK} (f)\n"
