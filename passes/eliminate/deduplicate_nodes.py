@@ -25,6 +25,7 @@ from graphopt.contract import (
     Skip,
     ValueView,
 )
+from graphopt.passes._operations import operation_of
 
 _NEVER = RANDOM_OPERATORS | {"Constant", "Dropout"}
 """Constant nodes are deduplicate_initializers' matter; Dropout is random when it trains."""
@@ -62,9 +63,7 @@ def _walk(graph: GraphView, seen: MutableMapping[Key, NodeView]) -> Iterator[Rew
 
 
 def _key(node: NodeView) -> Key:
-    proto = node.to_proto()
-    attributes = sorted(a.SerializeToString(deterministic=True) for a in proto.attribute)
-    return node.op_type, tuple(attributes), tuple(map(_operand, node.inputs)), len(node.outputs)
+    return operation_of(node), tuple(map(_operand, node.inputs))
 
 
 def _operand(value: ValueView | None) -> object:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from graphopt.contract import GraphView, NodeView, ValueView
+from graphopt.passes._operations import operation_of
 
 LINKING_BYTES = 1024
 """Constants below this size do not tie cones together: everybody shares a zero."""
@@ -107,8 +108,6 @@ def _numbered(nodes: Iterable[NodeView]) -> dict[NodeView, int]:
     known: dict[object, int] = {}
     found: dict[NodeView, int] = {}
     for node in nodes:
-        proto = node.to_proto()
-        attributes = sorted(a.SerializeToString(deterministic=True) for a in proto.attribute)
         operands: list[object] = []
         for value in node.inputs:
             producer = value.producer if value is not None else None
@@ -118,7 +117,7 @@ def _numbered(nodes: Iterable[NodeView]) -> dict[NodeView, int]:
                 operands.append(value.digest())
             else:
                 operands.append(value)
-        key = (node.op_type, tuple(attributes), tuple(operands), len(node.outputs))
+        key = (operation_of(node), tuple(operands))
         found[node] = known.setdefault(key, len(known))
     return found
 

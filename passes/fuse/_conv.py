@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphopt.contract import Array, Editor, GraphView, NodeView, Skip, ValueView
+from graphopt.contract import Array, Editor, Effect, GraphView, NodeView, Skip, ValueView
 
 FLOATS = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
 
@@ -22,6 +22,25 @@ class Parameters:
 
     weight: Array
     bias: Array | None
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A Conv, the node behind it that it takes in, and the parameters that do the work of both."""
+
+    conv: NodeView
+    node: NodeView
+    parameters: Parameters
+    effect: Effect = Effect.ROUNDING
+
+
+def take_in(match: Behind, edit: Editor) -> None:
+    """Give the Conv its new parameters and let it write what the other node wrote."""
+    target = match.node.outputs[0]
+    assert target is not None
+    give_parameters(match.conv, match.parameters, edit, match.conv.graph)
+    edit.adopt(match.conv, 0, target)
+    edit.remove(match.node)
 
 
 def parameters_of(conv: NodeView) -> Parameters | Skip:
@@ -114,7 +133,8 @@ def vanishes(rows: Array, before: Array) -> bool:
     with quiet():
         lost = np.abs(rows.astype(before.dtype).astype(np.float64) - rows).max(axis=1)
     held = np.abs(before).max(axis=1) >= info.smallest_normal
-    return bool((held & (lost > info.eps * largest)).any())
+    tiny = (largest > 0) & (largest < info.smallest_normal)
+    return bool((held & (tiny | (lost > info.eps * largest))).any())
 
 
 def per_channel(constant: ValueView, rank: int, channels: int) -> Array | None:

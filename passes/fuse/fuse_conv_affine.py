@@ -17,23 +17,7 @@ from typing import ClassVar
 
 from graphopt.contract import Context, Editor, Effect, GraphView, NodeView, Skip
 from graphopt.passes.fuse._affine import ARITHMETIC, affine_of, constant_operand
-from graphopt.passes.fuse._conv import (
-    Parameters,
-    behind_conv,
-    give_parameters,
-    parameters_of,
-    scaled,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A Conv and the arithmetic behind it, with the fused parameters."""
-
-    conv: NodeView
-    node: NodeView
-    parameters: Parameters
-    effect: Effect = Effect.ROUNDING
+from graphopt.passes.fuse._conv import Behind, behind_conv, parameters_of, scaled, take_in
 
 
 @dataclass(frozen=True)
@@ -48,7 +32,7 @@ class FuseConvAffine:
     effect: ClassVar[Effect] = Effect.ROUNDING
     roots: ClassVar[tuple[str, ...]] = ARITHMETIC
 
-    def match(self, node: NodeView, graph: GraphView, context: Context) -> Found | Skip | None:
+    def match(self, node: NodeView, graph: GraphView, context: Context) -> Behind | Skip | None:
         """Look at one arithmetic node."""
         index = constant_operand(node)
         source = None if index is None else node.inputs[1 - index]
@@ -69,12 +53,8 @@ class FuseConvAffine:
         if stored is not None and len(stored.readers) > 1 and not affine.only_shifts:
             return Skip("the weight is shared")
         new = scaled(given, affine.scale, affine.shift)
-        return new if isinstance(new, Skip) else Found(conv, node, new)
+        return new if isinstance(new, Skip) else Behind(conv, node, new)
 
-    def rewrite(self, match: Found, edit: Editor) -> None:
+    def rewrite(self, match: Behind, edit: Editor) -> None:
         """Give the Conv its new parameters and remove the arithmetic."""
-        target = match.node.outputs[0]
-        assert target is not None
-        give_parameters(match.conv, match.parameters, edit, match.conv.graph)
-        edit.adopt(match.conv, 0, target)
-        edit.remove(match.node)
+        take_in(match, edit)

@@ -18,23 +18,7 @@ from typing import ClassVar
 
 from graphopt.contract import Context, Editor, Effect, GraphView, NodeView, Skip
 from graphopt.passes.fuse._batchnorm import norm_of
-from graphopt.passes.fuse._conv import (
-    Parameters,
-    behind_conv,
-    give_parameters,
-    parameters_of,
-    scaled,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A Conv and the BatchNormalization behind it, with the fused parameters."""
-
-    conv: NodeView
-    norm: NodeView
-    parameters: Parameters
-    effect: Effect = Effect.ROUNDING
+from graphopt.passes.fuse._conv import Behind, behind_conv, parameters_of, scaled, take_in
 
 
 @dataclass(frozen=True)
@@ -49,7 +33,7 @@ class FuseConvBatchnorm:
     effect: ClassVar[Effect] = Effect.ROUNDING
     roots: ClassVar[tuple[str, ...]] = ("BatchNormalization",)
 
-    def match(self, node: NodeView, graph: GraphView, context: Context) -> Found | Skip | None:
+    def match(self, node: NodeView, graph: GraphView, context: Context) -> Behind | Skip | None:
         """Look at one BatchNormalization."""
         source = node.inputs[0]
         conv = source.producer if source is not None else None
@@ -65,12 +49,8 @@ class FuseConvBatchnorm:
         if isinstance(norm, Skip):
             return norm
         new = scaled(given, norm.scale, norm.shift, norm.center)
-        return new if isinstance(new, Skip) else Found(conv, node, new)
+        return new if isinstance(new, Skip) else Behind(conv, node, new)
 
-    def rewrite(self, match: Found, edit: Editor) -> None:
+    def rewrite(self, match: Behind, edit: Editor) -> None:
         """Give the Conv its new parameters and remove the BatchNormalization."""
-        target = match.norm.outputs[0]
-        assert target is not None
-        give_parameters(match.conv, match.parameters, edit, match.conv.graph)
-        edit.adopt(match.conv, 0, target)
-        edit.remove(match.norm)
+        take_in(match, edit)

@@ -16,7 +16,7 @@ _DATA: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("Add", "Mul", "Sub", "PRelu", "MatMul"), (0, 1)),
     **dict.fromkeys(("Conv", "ConvTranspose", "DeformConv"), (0, 1, 2)),
     **dict.fromkeys(("Gemm", "GRU", "LSTM", "RNN"), (0, 1, 2)),
-    **dict.fromkeys(("Gather", "GatherElements", "GatherND", "Div"), (0,)),
+    **dict.fromkeys(("Gather", "GatherElements", "GatherND", "Div", "Shape", "Size"), (0,)),
     "Where": (1, 2),
 }  # fmt: skip
 """Operands that are data, by operator; not the divisor of Div, which must not become zero."""
@@ -52,8 +52,6 @@ def _refused_by(use: Use, depth: int) -> Skip | None:
     exactly = Skip(f"{node.op_type} reads it exactly")
     if node.is_opaque:
         return Skip("a node that is left alone reads it")
-    if is_scale(use):
-        return Skip("it is the scale of a quantized weight")
     if node.op_type in _ALL_DATA or index in _DATA.get(node.op_type, ()):
         return None
     if node.op_type != "Concat" and index not in _MOVED.get(node.op_type, ()):

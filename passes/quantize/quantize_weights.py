@@ -1,10 +1,10 @@
 """Store constant floating-point weights in 8 bits.
 
-Before: w -> MatMul              After: w_q -> Cast -> Mul(w_s) -> MatMul
+Before: w -> MatMul              After: w_q -> Cast -> Mul(scales) -> MatMul
 
 or, where runs of elements within an axis share a scale:
 
-Before: w -> MatMul              After: w_q -> Cast -> Mul(w_s) -> Reshape -> MatMul
+Before: w -> MatMul              After: w_q -> Cast -> Mul(scales) -> Reshape -> MatMul
 
 Codes go from -127 to 127 and there is no zero point, so zeros stay zero. ONNX Runtime folds the new
 nodes when it loads the model, so that it runs as fast as before on the very values that are stored.
@@ -31,7 +31,7 @@ import numpy as np
 from graphopt.contract import Context, Editor, Effect, GraphView, NodeView, Rewrite, Skip, ValueView
 from graphopt.passes.quantize._codes import quantize
 from graphopt.passes.quantize._layouts import Layout, Option, options, share_out
-from graphopt.passes.quantize._readers import contracted, refusal
+from graphopt.passes.quantize._readers import contracted, is_scale, refusal
 
 _ELEMENT_TYPES = {np.dtype(np.float32): 1, np.dtype(np.float16): 10, np.dtype(np.float64): 11}
 """What Cast can be told to make, by dtype: the numbers of onnx.TensorProto."""
@@ -39,7 +39,7 @@ _FIRST_OPSET = 7
 """Mul broadcasts from here on; Cast takes int8 and Reshape a shape as input since before."""
 _BITS = 8
 _HINT = "q"
-"""New nodes and values are named after it: a name stands in the file three times."""
+"""New names but the codes' come of it: each stands in the file twice or more."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class QuantizeWeights:
         """The layouts to choose from; None for what is no weight at all."""
         dtype, shape = _type(value)
         long = [axis for axis, size in enumerate(shape) if size > 1]
-        if not value.readers or len(long) < 2:
+        if not value.readers or len(long) < 2 or any(map(is_scale, value.readers)):
             return None
         if dtype not in _ELEMENT_TYPES:
             floating = dtype.name.startswith(("bfloat", "float"))
@@ -178,15 +178,15 @@ class _Anchors:
 
 def _storing(weight: ValueView, layout: Layout, anchor: NodeView) -> Callable[[Editor], None]:
     def store(edit: Editor) -> None:
-        graph, name = weight.graph, weight.name
+        graph = weight.graph
         made = quantize(weight.array(), layout, contracted(weight, len(layout.shape)))
-        codes = edit.constant(made.codes, f"{name}_q", graph)
-        scales = edit.constant(made.scales, f"{name}_s", graph)
+        codes = edit.constant(made.codes, f"{weight.name}_q", graph)
+        scales = edit.constant(made.scales, f"{_HINT}_s", graph)
         to = {"to": _ELEMENT_TYPES[made.scales.dtype]}
         cast = edit.insert("Cast", [codes], before=anchor, attributes=to, hint=_HINT)
         last = edit.insert("Mul", [cast.outputs[0], scales], before=anchor, hint=_HINT)
         if layout.is_split:
-            shape = edit.constant(np.array(layout.shape, np.int64), f"{name}_shape", graph)
+            shape = edit.constant(np.array(layout.shape, np.int64), f"{_HINT}_shape", graph)
             last = edit.insert("Reshape", [last.outputs[0], shape], before=anchor, hint=_HINT)
         restored, producer = last.outputs[0], weight.producer
         assert restored is not None

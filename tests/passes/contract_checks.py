@@ -19,6 +19,7 @@ import graphopt
 from graphopt.contract import AnyPass, Effect
 from graphopt.engine import OptimizeResult, PassSpec
 from graphopt.engine.registry import class_of
+from tests.passes.more_situations import MORE_SITUATIONS
 from tests.passes.situations import SITUATIONS
 from tests.passes.support import Scope, agree, answers, random_feeds
 
@@ -26,7 +27,7 @@ from tests.passes.support import Scope, agree, answers, random_feeds
 def check_pass(instance: AnyPass) -> None:
     """Hold a pass to every promise, in every situation."""
     check_declaration(instance)
-    for name, build in SITUATIONS.items():
+    for name, build in [*SITUATIONS.items(), *MORE_SITUATIONS.items()]:
         try:
             check_situation(instance, build())
         except AssertionError as error:
@@ -92,7 +93,7 @@ def check_answers(instance: AnyPass, before: ModelProto, after: ModelProto) -> N
         bare = ModelProto.FromString(before.SerializeToString())
         del bare.graph.initializer[:]
         feeds += [
-            {name: np.abs(value) for name, value in random_feeds(bare, seed).items()}
+            {name: np.asarray(np.abs(value)) for name, value in random_feeds(bare, seed).items()}
             for seed in range(2)
         ]
     if instance.effect is not Effect.LOSSY:

@@ -144,7 +144,6 @@ FINITE: dict[str, tuple[str, dict[str, Array]]] = {
 }
 
 
-# Open defect F2 (both infinities, times 0).
 @pytest.mark.parametrize("case", FINITE)
 def test_fused_parameters_that_are_not_finite(case: str) -> None:
     operator, changed = FINITE[case]
@@ -160,7 +159,6 @@ def test_float16_overflow_of_the_bias_alone() -> None:
             NOT_FINITE)  # fmt: skip
 
 
-# Open defect F3.
 def test_a_fused_weight_that_vanishes() -> None:
     """Mul and Conv give normal numbers; a weight rounded to a few bits would not."""
     constants = {"w": normal(4, 3, 3, 3) * 0.01, "c": f32(1e-4)}
@@ -171,7 +169,18 @@ def test_a_fused_weight_that_vanishes() -> None:
     agree(model, run(model, FUSE).after, feeds)
 
 
-# Open defect F4.
+# Open defect F3c.
+def test_a_fused_weight_that_vanishes_beside_others() -> None:
+    """One input channel is large, and made small: its weights must keep their bits, too."""
+    constants = {"w": normal(4, 3, 3, 3) * 0.01, "c": f32(1, 1, 1e-4).reshape(3, 1, 1)}
+    stored = {name: array.astype(np.float16) for name, array in constants.items()}
+    x, y = (text.replace("float", kind(np.float16)) for text in (X, Y))
+    model = placed("main", "h = Mul(x, c)\ny = Conv(h, w)", stored, x=x, y=y)
+    feeds = [{"x": np.ones((2, 3, 5, 5), np.float16)}]
+    feeds[0]["x"][:, 2] = 6e4
+    agree(model, run(model, FUSE).after, feeds)
+
+
 @pytest.mark.parametrize(
     ("w", "x", "y", "size"),
     [

@@ -33,7 +33,6 @@ def values(**changed: Array) -> dict[str, Array]:
     return {**made, **changed}
 
 
-# Open defect F1 (function).
 @pytest.mark.parametrize("place", PLACES)
 def test_fuses(place: Place) -> None:
     outcome = run(placed(place, BODY, values(), x=X, y=Y), FUSE)
@@ -43,7 +42,6 @@ def test_fuses(place: Place) -> None:
     agree(outcome.before, outcome.after)
 
 
-# Open defect F1 (function).
 @pytest.mark.parametrize("place", PLACES)
 def test_the_result_is_a_graph_output(place: Place) -> None:
     outcome = run(placed(place, CONV + "y = Sub(c, h)", values(), x=X, y=Y), FUSE)

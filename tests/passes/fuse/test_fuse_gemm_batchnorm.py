@@ -112,7 +112,6 @@ def test_no_columns_and_no_rows() -> None:
     agree(outcome.before, outcome.after, [{"x": normal(2, 0)}])
 
 
-# Open defect F6.
 def test_a_variance_of_0_in_float64() -> None:
     """The default epsilon is a float32: ONNX has no other attribute."""
     constants = values(np.float64, var=np.zeros(4), mean=np.zeros(4), shift=np.zeros(4))

@@ -109,7 +109,6 @@ VALUES: dict[str, tuple[dict[str, Array], str, str]] = {
 }  # fmt: skip
 
 
-# Open defect F2 (the four with an infinity that meets 0 or another).
 @pytest.mark.parametrize("case", VALUES)
 def test_refused_values(case: str) -> None:
     changed, attributes, reason = VALUES[case]
@@ -117,7 +116,6 @@ def test_refused_values(case: str) -> None:
     refused(placed("main", body, values(**changed), x=X, y=Y), FUSE, reason)
 
 
-# Open defect F7.
 @pytest.mark.parametrize("changed", [{"scale": f32(1)}, {"mean": f32(1, 2, 3)}])
 def test_parameter_shapes_that_do_not_fit(changed: dict[str, Array]) -> None:
     outcome = run(placed("main", BODY, values(**changed), x=X, y=Y), FUSE)
@@ -137,7 +135,6 @@ def test_different_types() -> None:
     refused(model, FUSE, "parameters of different or unusual types")
 
 
-# Open defect F3.
 def test_a_fused_weight_that_vanishes() -> None:
     """Gemm and norm give normal numbers; a weight rounded to a few bits would not."""
     none = np.zeros(4, np.float16)

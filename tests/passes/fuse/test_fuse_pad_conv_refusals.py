@@ -124,7 +124,6 @@ ODD: dict[str, tuple[str, int, dict[str, Array]]] = {
 }
 
 
-# Open defect F8.
 @pytest.mark.parametrize("case", ODD)
 def test_amounts_that_do_not_fit_the_rank(case: str) -> None:
     pad, opset, constants = ODD[case]

@@ -13,8 +13,10 @@ import pytest
 from onnx import ModelProto
 
 import graphopt
-from graphopt.engine import make_pass
+from graphopt.contract import Effect
+from graphopt.engine import PassSpec, Recipe, Stage, make_pass, optimize_model
 from graphopt.errors import UsageError
+from graphopt.model import load_model
 from graphopt.passes.quantize.quantize_weights import QuantizeWeights
 from tests.build import parse
 from tests.passes.contract_checks import check_pass
@@ -37,7 +39,7 @@ RUNS = QuantizeWeights(min_elements=1, elements_per_scale=8)
 """Several scales a row."""
 X, Y = "float[2,64]", "float[2,32]"
 PRODUCT = "y = MatMul(x, w)"
-STORED = ["q_Cast = Cast(w_q)", "q_Mul = Mul(q_Cast, w_s)", "y = MatMul(x, q_Mul)"]
+STORED = ["q_Cast = Cast(w_q)", "q_Mul = Mul(q_Cast, q_s)", "y = MatMul(x, q_Mul)"]
 
 
 def normal(*shape: int, dtype: Any = np.float32, seed: int = 1) -> Array:
@@ -90,9 +92,9 @@ def test_stores_codes_and_scales(place: Place) -> None:
     assert (outcome.rewrites, outcome.left_out) == (1, [])
     scope = scope_of(outcome.after, place)
     kept = constants(scope) if isinstance(scope, onnx.FunctionProto) else weights(scope)
-    assert {name: (a.dtype, a.shape) for name, a in kept.items() if name[0] == "w"} == {
-        "w_q": (np.int8, (64, 32)),
-        "w_s": (np.float32, (64, 1)),
+    assert {name: f"{a.dtype}{list(a.shape)}" for name, a in kept.items() if name[0] in "wq"} == {
+        "w_q": "int8[64, 32]",
+        "q_s": "float32[64, 1]",
     }
     assert snr_db(outcome.before, outcome.after) > 40
 
@@ -125,10 +127,10 @@ def test_runtime_folds_what_is_new(place: Place, tmp_path: Path) -> None:
 def test_runs_within_an_axis_need_a_reshape() -> None:
     outcome = run(main(PRODUCT), RUNS)
     *restored, product = outcome.lines
-    assert restored == [*STORED[:2], "q_Reshape = Reshape(q_Mul, w_shape)"]
+    assert restored == [*STORED[:2], "q_Reshape = Reshape(q_Mul, q_shape)"]
     assert product == "y = MatMul(x, q_Reshape)"
     assert outcome.weights["w_q"].ndim == 3
-    assert outcome.weights["w_shape"].tolist() == [64, 32]
+    assert outcome.weights["q_shape"].tolist() == [64, 32]
     assert snr_db(outcome.before, outcome.after) > 40
 
 
@@ -169,7 +171,7 @@ def test_scales_have_the_weights_own_type(dtype: Any) -> None:
     )
     outcome = run(model, ROWS)
     assert outcome.lines == STORED
-    assert outcome.weights["w_s"].dtype == dtype
+    assert outcome.weights["q_s"].dtype == dtype
     assert snr_db(outcome.before, outcome.after) > 40
 
 
@@ -222,7 +224,7 @@ READERS = {
 def test_readers_of_data(name: str) -> None:
     body, shape, x, y = READERS[name]
     given = normal(*shape, dtype=np.float16 if "Cast" in name else np.float32)
-    more = {
+    more: dict[str, Array] = {
         "zero": np.zeros((), np.float32),
         "r": normal(1, 64, 16) * 0.1,
         "flat": np.array([64, 32]),
@@ -333,7 +335,7 @@ def test_another_tools_codes_and_scales_stay() -> None:
     )
     outcome = run(model, ANY)
     assert outcome.unchanged
-    assert outcome.skipped == {"it is the scale of a quantized weight": 1}
+    assert outcome.skipped == {}
 
 
 def test_a_second_run_makes_no_edit() -> None:
@@ -348,7 +350,7 @@ def test_a_named_axis() -> None:
     given = normal(64, 32)
     for axis, shape in ((0, (64, 1)), (1, (1, 32)), (-1, (1, 32))):
         instance = QuantizeWeights(min_elements=1, elements_per_scale=2048, axis=axis)
-        assert run(main(PRODUCT, given), instance).weights["w_s"].shape == shape
+        assert run(main(PRODUCT, given), instance).weights["q_s"].shape == shape
     far = run(main(PRODUCT, given), QuantizeWeights(min_elements=1, axis=2))
     assert far.skipped == {"there is nothing along axis 2": 1}
 
@@ -359,7 +361,7 @@ def test_the_axis_with_the_least_noise_is_found() -> None:
         model = main(PRODUCT, np.ascontiguousarray(given), x=f"float[2,{given.shape[0]}]",
                      y=f"float[2,{given.shape[1]}]")  # fmt: skip
         outcome = run(model, QuantizeWeights(min_elements=1, elements_per_scale=64))
-        assert outcome.weights["w_s"].shape == shape
+        assert outcome.weights["q_s"].shape == shape
 
 
 def test_options_are_checked() -> None:
@@ -374,6 +376,32 @@ def test_options_are_checked() -> None:
 
 
 def test_a_recipe_that_admits_no_loss_keeps_it_out() -> None:
-    result = graphopt.optimize(main(PRODUCT), passes=[ANY])
-    assert result.report.rewrites() == {"quantize_weights": 1}
-    assert [loss.level for loss in result.report.stages[0].verification.losses] == ["off", "all"]
+    stages = (Stage((PassSpec.of(ANY),)),)
+    for admits, rewrites in ((Effect.LOSSY, 1), (Effect.ROUNDING, 0)):
+        recipe = Recipe("test", stages, admits)
+        report = optimize_model(load_model(main(PRODUCT)), recipe).report
+        assert report.rewrites() == {"quantize_weights": rewrites}
+        assert report.status == "verified"
+    assert report.stages[0].passes[0].skipped == {"the recipe does not admit lossy rewrites": 1}
+
+
+def test_the_loss_is_measured_as_deployed_too() -> None:
+    report = graphopt.optimize(main(PRODUCT), passes=[ANY]).report
+    losses = {loss.level: loss.snr_db for loss in report.stages[0].verification.losses}
+    assert set(losses) == {"off", "all"}
+    assert min(losses.values()) > 40
+
+
+def test_what_the_user_excludes_keeps_its_weight() -> None:
+    model = main(PRODUCT)
+    model.graph.node[0].name = "head"
+    assert not graphopt.optimize(model, passes=[ANY], exclude_nodes=["head"]).report.changed
+    assert graphopt.optimize(model, passes=[ANY]).report.changed
+
+
+def test_a_weight_in_an_excluded_constant_node_stays() -> None:
+    model = main(PRODUCT)
+    tensor = model.graph.initializer.pop()
+    model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["w"], "kept", value=tensor))
+    assert not graphopt.optimize(model, passes=[ANY], exclude_nodes=["kept"]).report.changed
+    assert graphopt.optimize(model, passes=[ANY]).report.changed

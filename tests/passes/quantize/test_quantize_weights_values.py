@@ -26,9 +26,8 @@ def arrays(draw: st.DrawFn) -> Array:
     """Finite weights of every size of number, zeros and whole zero channels among them."""
     dtype = np.dtype(draw(st.sampled_from(DTYPES)))
     shape = draw(npst.array_shapes(min_dims=2, max_dims=4, min_side=2, max_side=6))
-    width = {2: 16, 4: 32, 8: 64}[dtype.itemsize]
-    elements = st.floats(
-        allow_nan=False, allow_infinity=False, width=width, allow_subnormal=draw(st.booleans())
+    elements = npst.from_dtype(
+        dtype, allow_nan=False, allow_infinity=False, allow_subnormal=draw(st.booleans())
     )
     weight: Array = draw(npst.arrays(dtype, shape, elements=elements, fill=st.just(0.0)))
     return weight
@@ -192,9 +191,7 @@ def test_options_cost_more_and_lose_less(data: st.DataObject) -> None:
     if not weight.any():
         weight = np.ones_like(weight)
     found = options(weight, range(weight.ndim))
-    gains = [
-        (a.noise - b.noise) / (b.nbytes - a.nbytes) for a, b in pairwise(found)
-    ]
+    gains = [(a.noise - b.noise) / (b.nbytes - a.nbytes) for a, b in pairwise(found)]
     assert found
     assert all(gain > 0 for gain in gains)
     assert gains == sorted(gains, reverse=True)
