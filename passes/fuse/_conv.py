@@ -100,13 +100,14 @@ def quiet() -> np.errstate:
     return np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
-def rounded(weight: Array, bias: Array, like: Parameters) -> Parameters | Skip:
+def rounded(weight: Array, bias: Array, like: Parameters, *, leading: int = 1) -> Parameters | Skip:
     """New parameters in the dtype of the old ones; a refusal where it cannot hold one.
 
     Args:
         weight: Shape [M, ...], float64.
         bias: Shape [M], float64.
         like: The old ones.
+        leading: How many axes of the weight were scaled index by index.
     """
     dtype = like.weight.dtype
     with quiet():
@@ -114,7 +115,8 @@ def rounded(weight: Array, bias: Array, like: Parameters) -> Parameters | Skip:
     assert found.bias is not None
     if not (np.isfinite(found.weight).all() and np.isfinite(found.bias).all()):
         return Skip("a fused parameter is not finite")
-    rows = [array.reshape(len(array), -1) for array in (weight, like.weight) if array.size]
+    count = int(np.prod(weight.shape[:leading]))
+    rows = [array.reshape(count, -1) for array in (weight, like.weight) if array.size]
     if rows and vanishes(*rows):
         return Skip("a fused parameter is too small for its type")
     return found
@@ -124,7 +126,7 @@ def vanishes(rows: Array, before: Array) -> bool:
     """Tell whether rounding takes more than its precision from a row's largest values.
 
     Args:
-        rows: Shape [M, N], float64; each row is one output channel's weight.
+        rows: Shape [M, N], float64; each row was scaled by one number.
         before: The former weight in the same order, of the dtype that is rounded to. A row that
             was too small for its type before loses nothing.
     """

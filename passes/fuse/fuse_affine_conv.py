@@ -4,7 +4,8 @@ Before: x -> Mul(c) -> Add(d) -> Conv(W, B) -> y
 After:  x -> Conv(W * c, B + sum of W * d) -> y
 
 Scalars, or one number for each input channel. A shift is exact only where the Conv adds no padding:
-a padded 0 would have been d. A scale alone is exact with padding as well.
+a padded 0 would have been d. A scale alone is exact with padding as well. In half precision a shift
+stays: what it takes off the input would have to cancel in the sum instead.
 
 Conditions: W, B and the operand are constants of one floating-point type; nothing but the Conv
 reads the arithmetic's output; the operand widens nothing; every result is finite. A weight that
@@ -100,6 +101,8 @@ def _affine_before(
         return Skip("parameters of different or unusual types")
     if affine.shift.any() and not _is_unpadded(conv):
         return Skip("a shift before a padded conv is not exact")
+    if affine.shift.any() and affine.dtype == np.float16:
+        return Skip("a shift in half precision would cancel")
     return affine
 
 
@@ -124,4 +127,4 @@ def _absorbed(given: Parameters, affine: Affine) -> Parameters | Skip:
     with quiet():
         bias = bias + (weight.sum(axis=spatial) * shift).sum(axis=1)
         weight = weight * scale.reshape(*scale.shape, *[1] * len(spatial))
-    return rounded(weight, bias, given)
+    return rounded(weight, bias, given, leading=2)

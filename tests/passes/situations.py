@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import onnx
 from onnx import ModelProto, helper, numpy_helper
 
 from tests.build import parse
@@ -197,11 +196,3 @@ SITUATIONS: dict[str, Callable[[], ModelProto]] = {
     "ir version 3": ir_version_3,
     "nothing to do": nothing_to_do,
 }
-
-
-def checked() -> dict[str, ModelProto]:
-    """All of them, each one a valid model."""
-    models = {name: build() for name, build in SITUATIONS.items()}
-    for model in models.values():
-        onnx.checker.check_model(model, full_check=True)
-    return models

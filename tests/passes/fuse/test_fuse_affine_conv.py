@@ -59,6 +59,9 @@ def test_each_form_in_float64_then_rounded_once(form: str, dtype: Any) -> None:
     body = f"h = {form}\ny = Conv(h, w, b)"
     outcome = run(placed("main", body, given_values, x=x, y=y), FUSE)
     scale, shift = (make(given_values["c"].astype(np.float64).ravel()) for make in FORMS[form])
+    if dtype is np.float16 and shift.any():
+        assert outcome.unchanged
+        return
     wide = {name: array.astype(np.float64) for name, array in given_values.items()}
     weight, bias = (outcome.weights[name] for name in outcome.after.graph.node[0].input[1:])
     rounded_once(weight, wide["w"] * scale.reshape(3, 1, 1))

@@ -163,7 +163,6 @@ def test_float64_overflow(operator: str, number: float) -> None:
     assert outcome.left_out == []
 
 
-# Open defect F3b (float64).
 @pytest.mark.parametrize(
     ("dtype", "weight", "number", "scale"),
     [
