@@ -3,10 +3,11 @@
 Before: c1, c2 -> Add -> a -> Neg -> y        After: y is an initializer
 
 Never folded: random operators; operators with bodies, sequences or optionals; quantization
-operators, whose constants are the stored form; initializers that callers may override. Bounded: a
-set of nodes that hang together is folded where it adds at most `max_growth_bytes` to the model, so
-that a small file does not unfold; where the whole set adds more, those of its results that are
-small are folded all the same. No tensor above `max_bytes` is touched.
+operators, and Cast of 8-bit codes that scales multiply, whose constants are the stored form of a
+weight; initializers that callers may override. Bounded: a set of nodes that hang together is folded
+where it adds at most `max_growth_bytes` to the model, so that a small file does not unfold; where
+the whole set adds more, those of its results that are small are folded all the same. No tensor
+above `max_bytes` is touched.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from graphopt.contract import (
     NodeView,
     Rewrite,
     Skip,
+    Use,
     ValueView,
 )
 from graphopt.passes.fold._cones import LINKING_BYTES, Cone, find_cones
@@ -179,12 +181,25 @@ def _is_read_outside(node: NodeView, found: _Evaluated) -> bool:
 
 def _operands(node: NodeView) -> list[ValueView] | None:
     """The values whose content a node needs; None for what is never folded."""
-    if node.op_type in _NEVER or node.bodies or node.is_opaque:
+    if node.op_type in _NEVER or node.bodies or node.is_opaque or _restores_a_weight(node):
         return None
     if any(value is not None and value.is_graph_output for value in node.outputs):
         return None
     found = [v for i, v in enumerate(node.inputs) if v is not None and not _type_only(node, i)]
     return list(dict.fromkeys(found)) if any(v is not None for v in node.outputs) else None
+
+
+def _restores_a_weight(node: NodeView) -> bool:
+    """True for the Cast of 8-bit codes that constant scales multiply: a stored form, too."""
+    if node.op_type != "Cast" or node.inputs[0] is None or node.inputs[0].dtype != np.int8:
+        return False
+    uses = [use for value in node.outputs if value is not None for use in value.readers]
+    return bool(uses) and all(use.node.op_type == "Mul" and _is_scaled(use) for use in uses)
+
+
+def _is_scaled(use: Use) -> bool:
+    other = use.node.inputs[1 - use.index]
+    return other is not None and other.is_constant
 
 
 def _type_only(node: NodeView, index: int) -> bool:

@@ -178,3 +178,18 @@ def test_recipe_identical_takes_only_what_keeps_every_bit() -> None:
     reasons = next(p.skipped for s in result.report.stages for p in s.passes if p.name == FOLD.name)
     assert sum(reasons.values()) >= 1
     assert lines(graphopt.optimize(model).model.proto.graph)[0].startswith("a = Mul(x, i_")
+
+
+def test_a_weight_that_is_stored_in_8_bits_stays_so() -> None:
+    text = (
+        HEAD
+        + "g (float[3] x) => (float[3] y) { f = Cast <to = 1> (q) w = Mul(f, s) y = Add(x, w) }"
+    )
+    outcome = run(parse(text, q=np.array([1, 2, 3], np.int8), s=f32(0.5)), FOLD)
+    assert outcome.unchanged
+
+
+def test_8_bit_numbers_that_no_scale_multiplies_are_folded() -> None:
+    text = HEAD + "g (float[3] x) => (float[3] y) { f = Cast <to = 1> (q) y = Mul(f, x) }"
+    outcome = run(parse(text, q=np.array([1, 2, 3], np.int8)), FOLD)
+    assert outcome.lines == ["y = Mul(f_1, x)"]
