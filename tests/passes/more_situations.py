@@ -28,7 +28,7 @@ SIZES = """
     flat = Constant <value = int64[2] {0, -1}> ()
     back = Constant <value = int64[4] {0, 3, 6, 6}> ()
     column = Constant <value = int64[4] {0, 4, 1, 1}> ()
-    ring = Constant <value = int64[8] {0, 0, 1, 1, 0, 0, 1, 1}> ()
+    ring = Constant <value = int64[8] {0, 0, 1, 0, 0, 0, 0, 2}> ()
 """
 SHAPES = """
     r1 = Reshape(x, flat)
@@ -50,18 +50,18 @@ EQUAL = """
     d = Add(e1, e2)
 """
 TURNED = """
-    t1 = Transpose <perm = [0, 2, 3, 1]> (d)
+    t1 = Transpose <perm = [0, 1, 3, 2]> (d)
     t2 = Transpose <perm = [0, 2, 3, 1]> (t1)
     m = Mul(t2, hc)
     t3 = Transpose <perm = [0, 3, 1, 2]> (m)
-    t4 = Transpose <perm = [0, 3, 1, 2]> (t3)
+    t4 = Transpose <perm = [0, 1, 3, 2]> (t3)
 """
 CONVS = """
     q = Mul(t4, before)
     c1 = Conv(q, w1, b1)
     c2 = Mul(c1, behind)
     c3 = Pad(c2, ring)
-    c4 = Conv(c3, w2, b2)
+    c4 = Conv <pads = [0, 0, 1, 0]> (c3, w2, b2)
 """
 MATRICES = """
     f1 = GlobalAveragePool(c4)
@@ -80,7 +80,7 @@ def values() -> dict[str, Array]:
     """The floating-point constants of PIECE."""
     rng = np.random.default_rng(13)
     made = {
-        "hc": rng.random((1, 1, 3, 1)) + 0.5,
+        "hc": rng.random((1, 6, 1, 3)) + 0.5,
         "before": rng.random((1, 3, 1, 1)) + 0.5,
         "w1": rng.standard_normal((4, 3, 1, 1)),
         "b1": rng.standard_normal(4),
@@ -111,10 +111,10 @@ def _placed(place: Place, *, captured: bool = False) -> ModelProto:
 
 def graph_outputs() -> ModelProto:
     """What the passes match is given back by the graph as well."""
-    moved = {"t1": "float[2,6,6,3]", "m": "float[2,6,3,6]"}
+    moved = {"t1": X, "m": "float[2,6,6,3]"}
     matrices = {"g1": "float[2,5]", "h1": "float[2,4]"}
     same = dict.fromkeys(["a", "p0", "p1", "e1", "e2", "q"], X)
-    convs = {"c1": Y, "c3": "float[2,4,8,8]"}
+    convs = {"c1": Y, "c3": "float[2,4,7,8]"}
     sizes = {"target": "int64[4]", "n": "int64[1]", "r1": "float[2,108]"}
     return _main(PIECE, {**same, **moved, **convs, **matrices, **sizes})
 
