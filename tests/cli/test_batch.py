@@ -19,7 +19,7 @@ from graphopt.cli.batch import WORST_FIRST, worst
 from graphopt.errors import ExitCode
 from models.fetch import fetch
 from tests.build import few, parse
-from tests.cli.conftest import MODEL, Run, W, is_error, node_ops
+from tests.cli.conftest import MODEL, Run, W, heed_interrupts, is_error, node_ops
 from tests.engine.third_party import install, pass_source
 
 OPTIMIZED = ["MatMul", "Relu"]
@@ -222,6 +222,7 @@ def test_interrupt_stops_all(tmp_path: Path) -> None:
          "--pass", "wait_long", "--report", "r.json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path / "site"), "TMPDIR": str(tmp_path)},
+        preexec_fn=heed_interrupts,
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "here\n"

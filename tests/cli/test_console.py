@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from graphopt.engine.registry import available
-from tests.cli.conftest import Run, is_error
+from tests.cli.conftest import Run, heed_interrupts, is_error
 from tests.engine.third_party import install, pass_source
 
 HEAVY = ("onnx", "numpy", "onnxruntime", "onnx_graphsurgeon", "rich")
@@ -96,6 +96,7 @@ def test_interrupt_leaves_nothing_behind(
          "--pass", "wait_long"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(site), "TMPDIR": str(tmp_path)},
+        preexec_fn=heed_interrupts,
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "here\n"
