@@ -179,7 +179,7 @@ class GraphEditor:
         node = Node(
             op_type,
             scope,
-            name=self._program.fresh(f"{op_type}_{outputs[0].name}" if outputs else op_type),
+            name=outputs[0].name if outputs else self._program.fresh(op_type),
             domain=domain,
             attributes={name: encode(name, value) for name, value in attributes.items()},
             inputs=[],

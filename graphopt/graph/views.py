@@ -38,11 +38,15 @@ class ValueHandle:
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
-        return self.element.type_known.dtype
+        known = self.element.type_known.dtype
+        stored = self._stored() if known is None else None
+        return known if stored is None else stored.dtype  # inference does not reach functions
 
     @property
     def shape(self) -> tuple[Dim, ...] | None:
-        return self.element.type_known.shape
+        known = self.element.type_known.shape
+        stored = self._stored() if known is None else None
+        return known if stored is None else stored.shape
 
     @property
     def producer(self) -> NodeHandle | None:

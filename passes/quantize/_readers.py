@@ -64,6 +64,23 @@ def _refused_by(use: Use, depth: int) -> Skip | None:
     return next(filter(None, (_refusal(value, depth - 1) for value in handed_on)), None)
 
 
+def is_last(weight: ValueView) -> bool:
+    """True where nothing that adds up products stands between a weight and a graph output."""
+    return any(_ends(use.node, _DEPTH) for use in weight.readers)
+
+
+def _ends(node: NodeView, depth: int) -> bool:
+    for value in node.outputs:
+        if value is None:
+            continue
+        if value.is_graph_output:
+            return True
+        nexts = [use.node for use in value.readers if use.node.op_type not in _CONTRACTED]
+        if depth and len(nexts) == len(value.readers) and any(_ends(n, depth - 1) for n in nexts):
+            return True
+    return False
+
+
 def is_scale(use: Use) -> bool:
     """True where a constant multiplies another that is stored in integers and cast."""
     if use.node.op_type != "Mul":

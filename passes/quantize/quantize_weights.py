@@ -31,7 +31,7 @@ import numpy as np
 from graphopt.contract import Context, Editor, Effect, GraphView, NodeView, Rewrite, Skip, ValueView
 from graphopt.passes.quantize._codes import quantize
 from graphopt.passes.quantize._layouts import Layout, Option, options, share_out
-from graphopt.passes.quantize._readers import contracted, is_scale, refusal
+from graphopt.passes.quantize._readers import contracted, is_last, is_scale, refusal
 
 _ELEMENT_TYPES = {np.dtype(np.float32): 1, np.dtype(np.float16): 10, np.dtype(np.float64): 11}
 """What Cast can be told to make, by dtype: the numbers of onnx.TensorProto."""
@@ -52,6 +52,8 @@ class QuantizeWeights:
     Attributes:
         bits: Bits of a code; 8 is the only choice today.
         min_elements: Weights with fewer elements are left alone.
+        min_last_elements: The same for weights of the last layer, whose errors reach the outputs
+            as they are; where it is no larger than `min_elements`, they are like any other.
         elements_per_scale: Elements that share a scale, on average over all weights; the result
             takes one byte an element and, for float32, 4 / elements_per_scale more.
         axis: The axis whose every index has scales of its own; "auto" chooses for each weight.
@@ -62,6 +64,7 @@ class QuantizeWeights:
 
     bits: int = _BITS
     min_elements: int = 16384
+    min_last_elements: int = 1
     elements_per_scale: int = 100
     axis: int | Literal["auto"] = "auto"
 
@@ -73,7 +76,7 @@ class QuantizeWeights:
         """
         if self.bits != _BITS:
             raise ValueError(f"bits = {self.bits}; only 8 can be had")
-        for name in ("min_elements", "elements_per_scale"):
+        for name in ("min_elements", "min_last_elements", "elements_per_scale"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} is not a whole number from 1 on")
 
@@ -121,6 +124,8 @@ class QuantizeWeights:
     def _refusal(self, value: ValueView, elements: int) -> Skip | None:
         if elements < self.min_elements:
             return Skip(f"it has fewer than {self.min_elements} elements")
+        if elements < self.min_last_elements and is_last(value):
+            return Skip(f"it is of the last layer, below {self.min_last_elements} elements")
         if value.graph.opset() < _FIRST_OPSET:
             return Skip(f"Mul does not broadcast before opset {_FIRST_OPSET}")
         if value.producer is not None and value.producer.is_opaque:
