@@ -11,11 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from graphopt.contract import Context, Editor, Effect, GraphView, NodeView, Skip, ValueView
-
-_FLOATS = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
+from graphopt.passes.fuse._conv import FLOATS
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,7 @@ def _refusal(matmul: NodeView, add: NodeView, source: ValueView, addend: ValueVi
         return Skip("an input is left out")
     if any(value.shape is None or len(value.shape) != 2 for value in (first, second)):
         return Skip("the factors are not both matrices")
-    if {first.dtype, second.dtype, addend.dtype} - {first.dtype} or first.dtype not in _FLOATS:
+    if {first.dtype, second.dtype, addend.dtype} - {first.dtype} or first.dtype not in FLOATS:
         return Skip("types differ, or are no floating-point types")
     assert first.shape is not None
     assert second.shape is not None
