@@ -5,15 +5,18 @@ PY := $(VENV)/bin/python
 CORPUS ?=
 export CORPUS
 
-.PHONY: demo test test-all lint bench bench-nodes bench-readme docs clean help
+.PHONY: demo test test-all test-ep test-browser lint bench bench-nodes bench-readme bench-statistics docs clean help
 help:
 	@echo "make demo      install into .venv and optimise real models, printing the reports"
 	@echo "make test      the whole suite (under 10 minutes on 2 cores)"
 	@echo "make test-all  every onnx test case, every catalogue model, and CORPUS=DIR"
+	@echo "make test-ep   the tests on OpenVINO, in .venv-ep: another onnxruntime than .venv has"
+	@echo "make test-browser  the HTML report in chromium (CHROMIUM=PATH where it is elsewhere)"
 	@echo "make bench     CPU time of whole commands, printed"
 	@echo "make bench-nodes  nodes left of every model beside its peers' figures; CORPUS=DIR adds yours"
 	@echo "make bench-readme  the README's table of models before and after, printed"
-	@echo "make docs      writes docs/passes and the report's JSON schema from the docstrings"
+	@echo "make bench-statistics  how often the benchmarker is right, under load (half an hour)"
+	@echo "make docs      writes docs/passes and the reports' JSON schemas from the docstrings"
 	@echo "make lint      ruff, mypy --strict, import-linter"
 
 # .venv is keyed to pyproject.toml: a changed dependency makes it anew.
@@ -31,10 +34,30 @@ demo: $(STAMP)
 	$(PY) -m graphopt optimize models/resnet_20.onnx -o $(DEMO)/resnet_20.onnx
 
 test: $(STAMP)
-	$(PY) -m pytest -n 2 -m 'not whole'
+	@echo "left out: tests marked whole (make test-all), ep (make test-ep), browser (make test-browser)"
+	$(PY) -m pytest -n 2 -m 'not whole and not ep and not browser'
 
 test-all: $(STAMP)
-	$(PY) -m pytest -n 2
+	$(PY) -m pytest -n 2 -m 'not ep and not browser'
+
+# OpenVINO's build of ONNX Runtime brings the same package `onnxruntime`: it needs its own place.
+EP_VENV := .venv-ep
+EP_PY := $(EP_VENV)/bin/python
+EP_STAMP := $(EP_VENV)/.installed
+$(EP_STAMP): pyproject.toml tests/ep/requirements.txt
+	rm -rf $(EP_VENV)
+	$(PYTHON) -m venv $(EP_VENV)
+	$(EP_PY) -m pip install --quiet --disable-pip-version-check -r tests/ep/requirements.txt
+	$(EP_PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+test-ep: $(EP_STAMP)
+	$(EP_PY) -m pytest -m ep tests/ep
+
+CHROMIUM ?= $(shell command -v chromium)
+test-browser: $(STAMP)
+	@test -x "$(CHROMIUM)" || { echo "chromium is not installed: apt-get install chromium"; exit 1; }
+	CHROMIUM="$(CHROMIUM)" $(PY) -m pytest -m browser tests/browser
 
 bench: $(STAMP)
 	$(PY) -m tests.benchmarks.command_line
@@ -44,6 +67,9 @@ bench-nodes: $(STAMP)
 
 bench-readme: $(STAMP)
 	$(PY) -m tests.benchmarks.readme_table
+
+bench-statistics: $(STAMP)
+	$(PY) -m tests.benchmarks.comparisons
 
 docs: $(STAMP)
 	$(PY) -m tests.docs.pass_pages
@@ -56,4 +82,4 @@ lint: $(STAMP)
 	$(PY) -c 'from importlinter.cli import lint_imports_command as run; run()'
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(EP_VENV) build dist *.egg-info

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from graphopt.errors import GraphoptError
     from graphopt.model import Model
     from graphopt.report import ModelStats, Report, Verification
+    from graphopt.report.bench import BenchReport
     from graphopt.report.change import ChangeReport
+    from graphopt.timing import bench
 
 _HOMES = {
+    "bench": "graphopt.timing",
     "compare": "graphopt.api",
     "convert": "graphopt.changing",
     "extract": "graphopt.changing",
@@ -31,6 +34,7 @@ _HOMES = {
     "load": "graphopt.api",
     "optimize": "graphopt.api",
     "save": "graphopt.api",
+    "BenchReport": "graphopt.report.bench",
     "ChangeReport": "graphopt.report.change",
     "ChangeResult": "graphopt.engine.changing",
     "GraphoptError": "graphopt.errors",
@@ -45,6 +49,7 @@ _HOMES = {
 __version__ = "0.1.0"
 
 __all__ = [
+    "BenchReport",
     "ChangeReport",
     "ChangeResult",
     "GraphoptError",
@@ -54,6 +59,7 @@ __all__ = [
     "Recipe",
     "Report",
     "Verification",
+    "bench",
     "compare",
     "convert",
     "extract",

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 50
 VAGUE = {"utils", "util", "helpers", "helper", "misc", "common", "tools", "stuff"}
-MIRRORED = ("cli", "engine", "graph", "model", "report", "runtime", "verify")
+MIRRORED = ("benching", "cli", "engine", "graph", "model", "report", "runtime", "verify")
 """Folders of graphopt whose tests lie in a folder of the same name."""
 
 LINKS = {"graphopt/graph/elements.py", "graphopt/graph/program.py"}

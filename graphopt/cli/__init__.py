@@ -8,10 +8,12 @@ from importlib import import_module
 import click
 
 _COMMANDS = {
+    "bench": "Time models side by side, with an interval for the ratio and a verdict.",
     "compare": "Compare two models: signature, structure, and numbers on the same inputs.",
     "convert": "Change opset, shapes, batch, functions or external data, and prove the rest.",
     "doctor": "Check what graphopt runs on: versions, ONNX Runtime, devices and their libraries.",
     "extract": "Cut out the part of a model between some of its tensors, and prove it.",
+    "gate": "Compare two benchmark reports, and fail where the candidate got slower.",
     "inspect": "Show what a model is made of, without running it.",
     "optimize": "Make a model smaller and faster, and prove that it gives the same answers.",
     "passes": "List the passes, or show one with its options.",

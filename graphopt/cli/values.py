@@ -43,6 +43,40 @@ def parse_shapes(texts: Sequence[str], option: str = "--input-shape") -> dict[st
     return shapes
 
 
+def parse_numbers(text: str, option: str, *, least: int) -> tuple[int, ...]:
+    """Parse `N,N,...`, whole numbers from `least` on.
+
+    Args:
+        text: What was given.
+        option: The option that took it, for error messages.
+        least: The smallest that means something.
+
+    Raises:
+        UsageError: One of them is no such number.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(p.isascii() and p.isdigit() and len(p) < 10 and int(p) >= least for p in parts):
+        raise UsageError(
+            f"{option} {text!r} is not N,N,...", hint=f"whole numbers from {least} on, as 1,4"
+        )
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def parse_pairs(texts: Sequence[str], option: str) -> dict[str, str]:
+    """Parse each `KEY=VALUE`.
+
+    Raises:
+        UsageError: One has no key or no equals sign.
+    """
+    pairs = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not (key and sign):
+            raise UsageError(f"{option} {text!r} is not KEY=VALUE")
+        pairs[key] = value
+    return pairs
+
+
 _INPUT_OPTIONS = (
     click.option(
         "--data",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +62,20 @@ def write_text(text: str, path: Path) -> None:
         raise FileError(f"report cannot be written: {error.strerror}", file=path) from error
 
 
-def check_suffix(path: Path) -> None:
+def check_suffix(path: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
     """Check that a report of this name can be written.
 
+    Args:
+        path: Where it is to be written.
+        suffixes: What it may end in.
+
     Raises:
-        UsageError: Neither .json, .md nor .xml.
+        UsageError: It ends in none of them.
         FileError: Its folder is not there.
     """
-    if path.suffix not in SUFFIXES:
-        raise UsageError("report has an unknown suffix", file=path, hint="use .json, .md or .xml")
+    if path.suffix not in suffixes:
+        hint = f"use {', '.join(suffixes[:-1])} or {suffixes[-1]}"
+        raise UsageError("report has an unknown suffix", file=path, hint=hint)
     if not path.parent.is_dir():
         raise FileError("the report's folder does not exist", file=path)
 

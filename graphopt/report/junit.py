@@ -16,7 +16,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
+class JUnitCase:
     """One test case.
 
     Attributes:
@@ -64,46 +64,63 @@ def to_junit(
         errors: What went wrong with models that have no report, by model: a suite each too.
     """
     judgement = judgement or Judgement()
-    suites = [_suite(report, list(_cases(report, judgement))) for report in reports]
+    suites = [
+        suite(
+            report.source or "model",
+            list(_cases(report, judgement)),
+            _properties(report),
+            report.seconds,
+        )
+        for report in reports
+    ]
     suites += [_error_suite(name, message) for name, message in (errors or {}).items()]
-    seconds = sum(report.seconds for report in reports)
+    return document(suites, sum(report.seconds for report in reports))
+
+
+def document(suites: Sequence[ElementTree.Element], seconds: float) -> str:
+    """Test suites as one XML document, with the sums of what they count.
+
+    Args:
+        suites: Elements made by `suite`.
+        seconds: How long the whole took.
+    """
     root = ElementTree.Element("testsuites", {"name": "graphopt", "time": f"{seconds:.3f}"})
     for count in ("tests", "failures", "errors", "skipped"):
-        root.set(count, str(sum(int(suite.get(count, "0")) for suite in suites)))
+        root.set(count, str(sum(int(element.get(count, "0")) for element in suites)))
     root.extend(suites)
     ElementTree.indent(root)
     text = ElementTree.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
 
-def _cases(report: Report, judgement: Judgement) -> Iterator[_Case]:
+def _cases(report: Report, judgement: Judgement) -> Iterator[JUnitCase]:
     for number, stage in enumerate(report.stages, 1):
         yield _verified(f"stage {number}: verification", stage, judgement)
         if stage.taken_back:
-            yield _Case(f"stage {number}: rewrites kept", "skipped", stage.taken_back)
+            yield JUnitCase(f"stage {number}: rewrites kept", "skipped", stage.taken_back)
         for item in stage.left_out:
-            yield _Case(
+            yield JUnitCase(
                 f"stage {number}: {item.pass_name} at {item.label} ({item.root} #{item.ordinal})",
                 "failure" if judgement.strict else "skipped",
                 f"left out: {item.reason}",
             )
         for idle, line in zip(stage.idle, stage.idle_lines(), strict=True):
-            yield _Case(
+            yield JUnitCase(
                 f"stage {number}: {idle.name} changes something",
                 "failure" if judgement.require_change else "skipped",
                 line,
             )
     if judgement.require_change and not report.changed:
-        yield _Case("something changes", "failure", "nothing was changed")
+        yield JUnitCase("something changes", "failure", "nothing was changed")
     for outcome in report.requirements:
         yield _required(outcome)
 
 
-def _verified(name: str, stage: StageReport, judgement: Judgement) -> _Case:
+def _verified(name: str, stage: StageReport, judgement: Judgement) -> JUnitCase:
     verification = stage.verification
     seconds = sum(result.seconds for result in stage.passes)
     if verification.status == "ok":
-        return _Case(name, seconds=seconds)
+        return JUnitCase(name, seconds=seconds)
     rows = tuple(
         f"{row.what}: {row.status} {row.detail}".rstrip()
         for row in verification.checks
@@ -111,7 +128,7 @@ def _verified(name: str, stage: StageReport, judgement: Judgement) -> _Case:
     )
     message = verification.note or (rows[0] if rows else "")
     skipped = verification.status == "not verified" and judgement.allow_unverified
-    return _Case(
+    return JUnitCase(
         name,
         "skipped" if skipped else "failure",
         f"{verification.status}: {message}" if message else verification.status,
@@ -120,34 +137,45 @@ def _verified(name: str, stage: StageReport, judgement: Judgement) -> _Case:
     )
 
 
-def _required(outcome: RequirementOutcome) -> _Case:
+def _required(outcome: RequirementOutcome) -> JUnitCase:
     name = f"requirement: {outcome.text}"
-    return _Case(name) if outcome.met else _Case(name, "failure", outcome_words(outcome))
+    return JUnitCase(name) if outcome.met else JUnitCase(name, "failure", outcome_words(outcome))
 
 
-def _suite(report: Report, cases: Sequence[_Case]) -> ElementTree.Element:
-    name = _xml(report.source or "model")
-    suite = ElementTree.Element("testsuite", {"name": name, "tests": str(len(cases))})
+def suite(
+    name: str, cases: Sequence[JUnitCase], properties: Mapping[str, object], seconds: float
+) -> ElementTree.Element:
+    """One test suite.
+
+    Args:
+        name: What was tested.
+        cases: Its test cases; none of them an error.
+        properties: What else a reader may want to know.
+        seconds: How long it took.
+    """
+    name = _xml(name)
+    element = ElementTree.Element("testsuite", {"name": name, "tests": str(len(cases))})
     outcomes = [case.outcome for case in cases]
-    suite.set("failures", str(outcomes.count("failure")))
-    suite.set("errors", "0")
-    suite.set("skipped", str(outcomes.count("skipped")))
-    suite.set("time", f"{report.seconds:.3f}")
-    properties = ElementTree.SubElement(suite, "properties")
-    for key, value in _properties(report).items():
-        ElementTree.SubElement(properties, "property", {"name": key, "value": _xml(str(value))})
+    element.set("failures", str(outcomes.count("failure")))
+    element.set("errors", "0")
+    element.set("skipped", str(outcomes.count("skipped")))
+    element.set("time", f"{seconds:.3f}")
+    listed = ElementTree.SubElement(element, "properties")
+    for key, value in properties.items():
+        attributes = {"name": _xml(key), "value": _xml(str(value))}
+        ElementTree.SubElement(listed, "property", attributes)
     # Readers take what stands behind a class name's last dot for the class: ".onnx" must go.
     class_name = name.removesuffix(".onnx")
     for case in cases:
-        suite.append(_element(case, class_name))
-    return suite
+        element.append(_element(case, class_name))
+    return element
 
 
 def _error_suite(name: str, message: str) -> ElementTree.Element:
     counts = {"tests": "1", "failures": "0", "errors": "1", "skipped": "0", "time": "0.000"}
-    suite = ElementTree.Element("testsuite", {"name": _xml(name), **counts})
-    suite.append(_element(_Case("run", "error", message), _xml(name).removesuffix(".onnx")))
-    return suite
+    element = ElementTree.Element("testsuite", {"name": _xml(name), **counts})
+    element.append(_element(JUnitCase("run", "error", message), _xml(name).removesuffix(".onnx")))
+    return element
 
 
 def _properties(report: Report) -> dict[str, object]:
@@ -166,7 +194,7 @@ def _properties(report: Report) -> dict[str, object]:
     }
 
 
-def _element(case: _Case, class_name: str) -> ElementTree.Element:
+def _element(case: JUnitCase, class_name: str) -> ElementTree.Element:
     element = ElementTree.Element(
         "testcase",
         {"name": _xml(case.name), "classname": class_name, "time": f"{case.seconds:.3f}"},

@@ -214,7 +214,7 @@ def memory_limit() -> dict[str, Any]:
         import resource
     except ImportError:  # not on Windows
         return {"bytes": None, "holds": False}
-    worker._limit_memory()
+    worker.limit_memory()
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft == resource.RLIM_INFINITY:
         return {"bytes": None, "holds": False}

@@ -21,7 +21,7 @@ _TENSORRT = ("TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
 """Compiled into every onnxruntime-gpu, of use only to whoever installs TensorRT too."""
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_REASONS = (r"with error: (.+)", r"EP Error (.+)", r"(Failed to create .+)")
+_REASONS = (r"with error: (.+)", r"EP Error ([^*].+)", r"(Failed to create .+)")
 
 
 @dataclass(frozen=True, slots=True)

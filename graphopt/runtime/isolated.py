@@ -23,7 +23,7 @@ from graphopt.runtime import wire
 
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from graphopt.runtime.worker import main; main()"
+    "from importlib import import_module; import_module(sys.argv[2]).main()"
 )
 
 # ONNX Runtime's builds report usage to their maker; models of others are nobody's business. Whoever
@@ -99,12 +99,19 @@ class IsolatedRuntime:
     Args:
         timeout: Seconds that one request may take.
         threads: Threads inside one operator.
+        worker: The module whose `main` serves at the other end.
     """
 
-    def __init__(self, timeout: float = 300.0, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        timeout: float = 300.0,
+        threads: int | None = None,
+        worker: str = "graphopt.runtime.worker",
+    ) -> None:
         self.timeout = timeout
         self.threads = threads or min(4, os.cpu_count() or 1)
         self.generation = 0
+        self._worker = worker
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
@@ -241,7 +248,7 @@ class IsolatedRuntime:
             self.close()
             self.generation += 1
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _BOOT, json.dumps(sys.path)],
+                [sys.executable, "-I", "-c", _BOOT, json.dumps(sys.path), self._worker],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

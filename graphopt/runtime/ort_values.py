@@ -37,9 +37,8 @@ def run(session: Any, names: list[str], feeds: dict[str, Any]) -> list[Any]:
     Returns:
         The outputs in that order, in numpy or ml_dtypes types.
     """
-    kinds = {output.name: output.type for output in session.get_outputs()}
-    inputs = {name: _fed(value) for name, value in feeds.items()}
-    if not any(_element(kinds.get(name, "")) in _LACKING for name in names):
+    inputs = {name: fed(value) for name, value in feeds.items()}
+    if not lacking(session, names):
         return list(session.run(names, inputs))
     binding = session.io_binding()
     for name, value in inputs.items():
@@ -53,12 +52,23 @@ def run(session: Any, names: list[str], feeds: dict[str, Any]) -> list[Any]:
     return [_array(value) for value in binding.get_outputs()]
 
 
+def lacking(session: Any, names: list[str]) -> bool:
+    """True when numpy has no type for one of these outputs, so that they have to be bound."""
+    kinds = {output.name: output.type for output in session.get_outputs()}
+    return any(_element(kinds.get(name, "")) in _LACKING for name in names)
+
+
 def _element(kind: str) -> str:
     """bfloat16 of tensor(bfloat16)."""
     return kind.removeprefix("tensor(").removesuffix(")")
 
 
-def _fed(value: Any) -> Any:
+def fed(value: Any) -> Any:
+    """An input as ONNX Runtime takes it: an OrtValue where numpy lacks its element type.
+
+    Raises:
+        ValueError: Python cannot hand over such a type.
+    """
     if not isinstance(value, np.ndarray) or is_native(value.dtype):
         return value
     elem = element_type(value.dtype)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -79,7 +79,7 @@ def _nbytes(value: Any) -> int:
     return int(getattr(value, "nbytes", 0))
 
 
-def _limit_memory() -> None:
+def limit_memory() -> None:
     """Let a model that asks for too much fail here, before the machine runs out."""
     try:
         import resource
@@ -95,7 +95,7 @@ def _limit_memory() -> None:
 
 def _load(header: dict[str, Any], model: str | bytes) -> Any:
     if header["providers"] == ["CPUExecutionProvider"]:
-        _limit_memory()  # a GPU's address space would not fit under it
+        limit_memory()  # a GPU's address space would not fit under it
     if header["backend"] == "reference":
         from onnx.reference import ReferenceEvaluator
 
@@ -181,10 +181,20 @@ def _bounded_memory() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def serve(requests: BinaryIO, replies: BinaryIO) -> None:
-    """Answer requests until the other end goes away."""
+Action = Callable[[dict[str, Any], dict[str, Any]], wire.Message]
+"""Answers a request: its header and its arrays."""
+
+
+def serve(requests: BinaryIO, replies: BinaryIO, further: Mapping[str, Action]) -> None:
+    """Answer requests until the other end goes away.
+
+    Args:
+        requests: Where they come from.
+        replies: Where the answers go.
+        further: Actions on top of the worker's own, by name.
+    """
     sessions = _Sessions()
-    actions: dict[str, Callable[[dict[str, Any], dict[str, Any]], wire.Message]] = {
+    actions: dict[str, Action] = {
         "open": sessions.open,
         "run": sessions.run,
         "run_once": sessions.run_once,
@@ -193,6 +203,7 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         "check": _check,
         "convert": _convert,
         "inline": _inline,
+        **further,
     }
     while (message := wire.receive(requests)) is not None:
         header, arrays = message
@@ -204,12 +215,16 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         wire.send(replies, answer, results)
 
 
-def main() -> None:
-    """Serve on the inherited standard streams; move them out of the models' reach first."""
+def main(further: Mapping[str, Action] | None = None) -> None:
+    """Serve on the inherited standard streams; move them out of the models' reach first.
+
+    Args:
+        further: Actions on top of the worker's own, by name.
+    """
     requests = os.fdopen(os.dup(0), "rb")
     replies = os.fdopen(os.dup(1), "wb")
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
-    serve(requests, replies)
+    serve(requests, replies, further or {})

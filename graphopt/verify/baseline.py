@@ -144,7 +144,7 @@ def _collect(
     deadline = time.monotonic() + _SEARCH_SECONDS
     liked: SizePlan | None = None
     for variation in range(INPUT_SETS):
-        for plan in _attempts(specs, variation, liked):
+        for plan in attempts(specs, variation, liked):
             made = make_feeds(specs, plan, seed * INPUT_SETS + variation, shapes)
             if made is None or time.monotonic() > deadline:
                 break
@@ -162,7 +162,9 @@ def _collect(
     return (tuple(feeds), tuple(outputs)) if feeds else reason
 
 
-def _attempts(specs: Sequence[InputSpec], variation: int, liked: SizePlan | None) -> list[SizePlan]:
+def attempts(
+    specs: Sequence[InputSpec], variation: int, liked: SizePlan | None = None
+) -> list[SizePlan]:
     """What to try for one input set, in order."""
     plans = list(size_plans(variation))
     if liked is not None:
@@ -194,7 +196,9 @@ _PLACES = re.compile(r"\[ONNXRuntimeError\] : \d+ : |/\S+\.(?:cc|h):\d+ .*?\) (?
 """Codes, source files and C++ signatures that stand before the reason in ONNX Runtime's errors."""
 
 
-def first_line(error: RuntimeFailure, path: Path) -> str:
+def first_line(error: RuntimeFailure, path: Path | str) -> str:
     """What the runtime said, without graphopt's temporary file and the runtime's own places."""
-    text = error.message.splitlines()[0].replace(str(path), "the model")
+    text = error.message.splitlines()[0]
+    if str(path):
+        text = text.replace(str(path), "the model")
     return _PLACES.sub("", text)[:300]

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from graphopt.cli.values import parse_shapes
+from graphopt.cli.values import parse_numbers, parse_pairs, parse_shapes
 from graphopt.errors import UsageError
+from tests.build import few
 
 
 @pytest.mark.parametrize(
@@ -34,3 +37,59 @@ def test_nonsense(text: str) -> None:
     with pytest.raises(UsageError, match=r"is not NAME:d,d,\.\.\.") as caught:
         parse_shapes([text])
     assert caught.value.hint == "for example image:1,3,224,224"
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("4", (4,)),
+        ("1,4,2", (1, 4, 2)),
+        (" 1 , 4 ", (1, 4)),
+        ("4,1,4,04", (4, 1)),
+        ("999999999", (999999999,)),
+    ],
+)
+def test_numbers(text: str, numbers: tuple[int, ...]) -> None:
+    assert parse_numbers(text, "--batch", least=1) == numbers
+
+
+def test_least_number_is_taken() -> None:
+    assert parse_numbers("0,1", "--threads", least=0) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["", ",", "1,", ",1", "1,,2", "a", "1.5", "-1", "+1", "0", "1,0", "1 2", "²", "9" * 10]
+)
+def test_numbers_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_numbers(text, "--batch", least=1)
+    assert str(caught.value) == f"--batch {text!r} is not N,N,..."
+    assert caught.value.hint == "whole numbers from 1 on, as 1,4"
+
+
+@few
+@given(st.lists(st.integers(0, 10**9 - 1), min_size=1, max_size=5))
+def test_numbers_are_read_as_they_were_written(numbers: list[int]) -> None:
+    found = parse_numbers(",".join(map(str, numbers)), "--threads", least=0)
+    assert found == tuple(dict.fromkeys(numbers))
+
+
+@pytest.mark.parametrize(
+    ("texts", "pairs"),
+    [
+        ([], {}),
+        (["a=1"], {"a": "1"}),
+        (["session.x=a=b", "y="], {"session.x": "a=b", "y": ""}),
+        (["a=1", "a=2"], {"a": "2"}),
+        (["path=/a, b"], {"path": "/a, b"}),
+    ],
+)
+def test_pairs(texts: list[str], pairs: dict[str, str]) -> None:
+    assert parse_pairs(texts, "--session") == pairs
+
+
+@pytest.mark.parametrize("text", ["", "a", "=", "=1", "a:1"])
+def test_pairs_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_pairs(["fine=1", text], "--session")
+    assert str(caught.value) == f"--session {text!r} is not KEY=VALUE"

@@ -1,6 +1,6 @@
-"""Makes the JSON Schema of the report out of its dataclasses: their annotations and docstrings.
+"""Makes the JSON Schemas of reports out of their dataclasses: annotations and docstrings.
 
-python -m tests.report.schema_file    writes it where graphopt.report.schema() reads it
+python -m tests.report.schema_file    writes them to graphopt/report/schemas
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from jsonschema import Draft202012Validator
 
 from graphopt.report import Report
 from graphopt.report.batch import Batch
+from graphopt.report.bench import BENCH_SCHEMA_VERSION, BenchReport
+from graphopt.report.gate import GATE_SCHEMA_VERSION, GateReport
 from graphopt.report.record import SCHEMA_VERSION
-
-FILE = Path(__file__).parents[2] / f"graphopt/report/schemas/report-{SCHEMA_VERSION}.json"
 
 _SCALARS = {str: "string", int: "integer", bool: "boolean", types.NoneType: "null"}
 _NUMBER = {
@@ -30,36 +30,74 @@ _NUMBER = {
 }
 
 
-def generated() -> dict[str, Any]:
-    """The schema of what --json prints and .json files hold: of one model, or of several."""
-    definitions: dict[str, Any] = {"number": _NUMBER}
-    one, several = _schema(Report, definitions), _schema(Batch, definitions)
-    for name in ("Report", "Batch"):
-        definitions[name]["properties"]["schema"]["const"] = SCHEMA_VERSION
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"urn:graphopt:report:{SCHEMA_VERSION}",
-        "title": "graphopt report",
-        "type": "object",
-        "if": {"required": ["models"]},
-        "then": several,
-        "else": one,
-        "$defs": dict(sorted(definitions.items())),
-    }
+@dataclasses.dataclass(frozen=True)
+class Document:
+    """A kind of JSON that graphopt writes.
+
+    Attributes:
+        name: As in the file's name.
+        title: What it is.
+        version: Of its shape.
+        one: Its dataclass.
+        several: Another one, which alone has `models`.
+    """
+
+    name: str
+    title: str
+    version: int
+    one: type
+    several: type | None = None
+
+    @property
+    def file(self) -> Path:
+        """Where the package has its schema."""
+        return SCHEMAS / f"{self.name}-{self.version}.json"
+
+    @property
+    def kinds(self) -> list[type]:
+        """Its dataclasses."""
+        return [kind for kind in (self.one, self.several) if kind is not None]
+
+    def generated(self) -> dict[str, Any]:
+        """The schema of what --json prints and .json files hold."""
+        definitions: dict[str, Any] = {"number": _NUMBER}
+        form = _schema(self.one, definitions)
+        if self.several is not None:
+            form = {
+                "if": {"required": ["models"]},
+                "then": _schema(self.several, definitions),
+                "else": form,
+            }
+        for kind in self.kinds:
+            definitions[kind.__name__]["properties"]["schema"]["const"] = self.version
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$id": f"urn:graphopt:{self.name}:{self.version}",
+            "title": self.title,
+            "type": "object",
+            **form,
+            "$defs": dict(sorted(definitions.items())),
+        }
+
+    def text(self) -> str:
+        """The file's content."""
+        return json.dumps(self.generated(), indent=2) + "\n"
+
+    def validator(self, *, closed: bool = False) -> Draft202012Validator:
+        """Checks JSON against the file; `closed` refuses fields that the file does not list."""
+        found = json.loads(self.file.read_text(encoding="utf-8"))
+        for definition in found["$defs"].values() if closed else ():
+            if "properties" in definition:
+                definition["additionalProperties"] = False
+        return Draft202012Validator(found)
 
 
-def text() -> str:
-    """The file's content."""
-    return json.dumps(generated(), indent=2) + "\n"
+SCHEMAS = Path(__file__).parents[2] / "graphopt/report/schemas"
 
-
-def validator(*, closed: bool = False) -> Draft202012Validator:
-    """Checks JSON against the file; `closed` refuses fields that the file does not list."""
-    found = json.loads(FILE.read_text(encoding="utf-8"))
-    for definition in found["$defs"].values() if closed else ():
-        if "properties" in definition:
-            definition["additionalProperties"] = False
-    return Draft202012Validator(found)
+REPORT = Document("report", "graphopt report", SCHEMA_VERSION, Report, Batch)
+BENCH = Document("bench", "graphopt benchmark", BENCH_SCHEMA_VERSION, BenchReport)
+GATE = Document("gate", "graphopt gate", GATE_SCHEMA_VERSION, GateReport)
+DOCUMENTS = (REPORT, BENCH, GATE)
 
 
 def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +110,7 @@ def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         return {"enum": [item.value for item in kind]}
     if origin is typing.Literal:
         return {"enum": list(arguments)}
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):
         return {"anyOf": [_schema(choice, definitions) for choice in arguments]}
     if origin in (tuple, list):
         return {"type": "array", "items": _schema(arguments[0], definitions)}
@@ -103,4 +141,5 @@ def _record(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    FILE.write_text(text(), encoding="utf-8")
+    for document in DOCUMENTS:
+        document.file.write_text(document.text(), encoding="utf-8")

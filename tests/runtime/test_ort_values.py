@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import ml_dtypes
@@ -8,6 +9,7 @@ import pytest
 
 from graphopt.errors import RuntimeFailure
 from graphopt.runtime import IsolatedRuntime, Session
+from graphopt.runtime.ort_values import fed, lacking
 from tests.runtime.conftest import SaveModel
 
 HEADER = '<ir_version: 10, opset_import: ["": 21]>'
@@ -67,3 +69,56 @@ def test_empty_and_scalar_outputs(shared: IsolatedRuntime, saved: SaveModel) -> 
         Session(saved(f"{HEADER} g (float x) => (bfloat16 y) {{ y = Cast<to = 16>(x) }}"))
     )
     assert opened.run({"x": np.array(2, np.float32)})["y"].shape == ()
+
+
+class Described:
+    """A session of which only the outputs' types are asked."""
+
+    def __init__(self, **kinds: str) -> None:
+        self._kinds = kinds
+
+    def get_outputs(self) -> list[Any]:
+        return [SimpleNamespace(name=name, type=kind) for name, kind in self._kinds.items()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "lacks"),
+    [
+        ("tensor(float)", False),
+        ("tensor(float16)", False),
+        ("tensor(string)", False),
+        ("tensor(uint8)", False),
+        ("seq(tensor(float))", False),
+        ("tensor(bfloat16)", True),
+        ("tensor(float8e4m3fn)", True),
+        ("tensor(float8e5m2fnuz)", True),
+        ("tensor(int4)", True),
+        ("tensor(uint4)", True),
+    ],
+)
+def test_types_that_numpy_lacks(kind: str, lacks: bool) -> None:
+    session = Described(a="tensor(float)", y=kind)
+    assert lacking(session, ["a", "y"]) is lacks
+    assert not lacking(session, ["a"])  # only what is asked for counts
+    assert not lacking(session, [])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.zeros(2, np.float32),
+        np.array("a", object),
+        np.array(True),
+        [np.zeros(2, np.float32)],
+        None,
+    ],
+    ids=str,
+)
+def test_what_numpy_knows_is_fed_as_it_is(value: Any) -> None:
+    assert fed(value) is value
+
+
+@pytest.mark.parametrize("dtype", [ml_dtypes.int4, ml_dtypes.uint4])
+def test_packed_types_cannot_be_fed(dtype: Any) -> None:
+    with pytest.raises(ValueError, match=f"cannot be fed {np.dtype(dtype)}"):
+        fed(np.zeros(3, dtype))

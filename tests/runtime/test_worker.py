@@ -27,7 +27,7 @@ def answers(*requests: tuple[dict[str, Any], dict[str, Any]]) -> list[wire.Messa
     for header, arrays in requests:
         wire.send(incoming, header, arrays)
     incoming.seek(0)
-    serve(incoming, outgoing)
+    serve(incoming, outgoing, {})
     outgoing.seek(0)
     found = []
     while (message := wire.receive(outgoing)) is not None:
@@ -83,3 +83,32 @@ def test_levels_are_those_of_onnxruntime() -> None:
     )  # fmt: skip
     assert list(OPTIMIZATION_LEVELS) == ["off", "basic", "extended", "all"]
     assert done.stdout.strip() == str(list(OPTIMIZATION_LEVELS.values()))
+
+
+def served(header: dict[str, Any], further: dict[str, Any]) -> wire.Message:
+    incoming, outgoing = io.BytesIO(), io.BytesIO()
+    wire.send(incoming, header, {"x": X})
+    incoming.seek(0)
+    serve(incoming, outgoing, further)
+    outgoing.seek(0)
+    message = wire.receive(outgoing)
+    assert message is not None
+    return message
+
+
+def test_further_actions_beside_its_own() -> None:
+    def double(header: dict[str, Any], arrays: dict[str, Any]) -> wire.Message:
+        return {"times": header["times"]}, {"x": header["times"] * arrays["x"]}
+
+    header, arrays = served({"action": "double", "times": 2}, {"double": double})
+    assert header == {"times": 2}
+    assert arrays["x"].tolist() == [-2, 4]  # type: ignore[union-attr]
+    model = {"action": "run_once", "outputs": ["y"], **SETTINGS}
+    assert "KeyError" in served(model, {"double": double})[0]["error"]  # its own, and no model came
+
+
+def test_further_action_outranks_its_own_and_may_fail() -> None:
+    def fail(header: dict[str, Any], arrays: dict[str, Any]) -> wire.Message:
+        raise ValueError("not\ntoday")
+
+    assert served({"action": "close"}, {"close": fail})[0]["error"] == "ValueError: not\ntoday"

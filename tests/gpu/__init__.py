@@ -1,0 +1,1 @@
+"""What needs a CUDA device; all of it is skipped where there is none."""
