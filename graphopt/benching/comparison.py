@@ -12,7 +12,13 @@ from itertools import product
 from graphopt.benching.assemble import assemble_case, decide
 from graphopt.benching.environment import describe_environment
 from graphopt.benching.extras import add_extras, judge_placement
-from graphopt.benching.feeds import batch_of, batched, check_batch, generated_feeds
+from graphopt.benching.feeds import (
+    batch_of,
+    batched,
+    check_batch,
+    check_stated_batch,
+    generated_feeds,
+)
 from graphopt.benching.loaded import is_bound
 from graphopt.benching.nvidia import read_devices
 from graphopt.benching.options import BenchOptions
@@ -66,7 +72,7 @@ def bench_models(models: Sequence[Model], options: BenchOptions) -> BenchReport:
     conditions = [
         _Conditions(*one) for one in product(options.providers, options.threads, options.batches)
     ]
-    feeds = {batch: _feeds(subjects, batch, options) for batch in dict.fromkeys(options.batches)}
+    feeds = {batch: feeds_for(subjects, batch, options) for batch in dict.fromkeys(options.batches)}
     share = options.seconds / max(1, len(conditions))
     cases = [_case(subjects, c, feeds[c.batch], options, share) for c in conditions]
     return BenchReport(
@@ -117,13 +123,25 @@ def _with_options(condition: _Conditions, options: BenchOptions) -> Provider:
     return Provider(provider.name, {**implied, **provider.options})
 
 
-def _feeds(
+def feeds_for(
     subjects: Sequence[Subject], batch: int | None, options: BenchOptions
 ) -> tuple[Feeds, ...]:
-    """Input sets that the reference runs with, on the CPU with default settings."""
+    """Input sets that the reference runs with, on the CPU with default settings.
+
+    Args:
+        subjects: The models, the reference first.
+        batch: Size of open batch dimensions; None leaves the data's own, or 1.
+        options: Shapes, data and seed.
+
+    Raises:
+        UsageError: A model's batch is fixed, to another size.
+        DataError: The reference does not run on the inputs.
+        RuntimeFailure: It does not load, crashes, or takes too long.
+    """
     reference = subjects[0]
     for subject in subjects:
         check_batch(subject.model, subject.inputs, batch)
+    check_stated_batch(options.shapes, reference.inputs, batch)
     path = reference.path.absolute()  # the runtime process may have begun in another folder
     opened = None
     try:

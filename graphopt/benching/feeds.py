@@ -37,11 +37,13 @@ def check_batch(model: Model, specs: Sequence[InputSpec], batch: int | None) -> 
         return
     if any(batch_axis(spec) is not None for spec in ranked):
         return
-    if all(spec.shape and spec.shape[0] == batch for spec in ranked):
-        return
     sizes = sorted({spec.shape[0] for spec in ranked if spec.shape}, key=str)
+    if sizes == [batch]:
+        return
+    if not sizes:
+        raise UsageError(f"--batch {batch}: no input has rows", file=model.path)
     raise UsageError(
-        f"--batch {batch}: the inputs have a fixed batch of {', '.join(map(str, sizes)) or 'none'}",
+        f"--batch {batch}: the inputs have a fixed batch of {', '.join(map(str, sizes))}",
         file=model.path,
         hint="`graphopt convert --dynamic-batch` opens it",
     )
@@ -57,6 +59,26 @@ def batch_axis(spec: InputSpec) -> int | None:
         if not isinstance(dim, int) and plan.size(spec, axis, dim) == _BATCH:
             return axis
     return None
+
+
+def check_stated_batch(
+    shapes: Mapping[str, tuple[int, ...]], specs: Sequence[InputSpec], batch: int | None
+) -> None:
+    """Check that shapes which the user states do not contradict the batch.
+
+    Raises:
+        UsageError: One does.
+    """
+    for spec in specs:
+        axis, shape = batch_axis(spec), shapes.get(spec.name)
+        if batch is None or axis is None or shape is None or len(shape) <= axis:
+            continue
+        if shape[axis] != batch:
+            stated = ",".join(map(str, shape))
+            raise UsageError(
+                f"--batch {batch} contradicts --input-shape {spec.name}:{stated}",
+                hint="leave one of them out",
+            )
 
 
 def generated_feeds(
@@ -115,7 +137,9 @@ def batched(feeds: Feeds, specs: Sequence[InputSpec], batch: int | None) -> Feed
 
 
 def _repeated(value: Any, axis: int | None, batch: int) -> Any:
-    if axis is None or not isinstance(value, np.ndarray) or not value.shape[axis]:
+    if axis is None or not isinstance(value, np.ndarray):
+        return value
+    if value.ndim <= axis or not value.shape[axis]:  # running it says what is wrong
         return value
     return np.take(value, np.arange(batch) % value.shape[axis], axis=axis)
 

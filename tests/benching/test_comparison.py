@@ -88,7 +88,7 @@ def test_what_does_not_go_together() -> None:
         {"providers": [Provider("NoSuchExecutionProvider")]},
     ):
         with pytest.raises(UsageError):
-            bench_models([model], dataclasses.replace(QUICK, **changes))  # type: ignore[arg-type]
+            bench_models([model], dataclasses.replace(QUICK, **changes))
     with pytest.raises(UsageError, match="no model"):
         bench_models([], QUICK)
 
