@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from graphopt.report import ModelStats, Report, Verification
     from graphopt.report.bench import BenchReport
     from graphopt.report.change import ChangeReport
-    from graphopt.timing import bench
+    from graphopt.report.tune import TuneReport
+    from graphopt.timing import bench, tune
 
 _HOMES = {
     "bench": "graphopt.timing",
@@ -34,6 +35,7 @@ _HOMES = {
     "load": "graphopt.api",
     "optimize": "graphopt.api",
     "save": "graphopt.api",
+    "tune": "graphopt.timing",
     "BenchReport": "graphopt.report.bench",
     "ChangeReport": "graphopt.report.change",
     "ChangeResult": "graphopt.engine.changing",
@@ -43,6 +45,7 @@ _HOMES = {
     "OptimizeResult": "graphopt.engine",
     "Recipe": "graphopt.engine",
     "Report": "graphopt.report",
+    "TuneReport": "graphopt.report.tune",
     "Verification": "graphopt.report",
 }
 
@@ -58,6 +61,7 @@ __all__ = [
     "OptimizeResult",
     "Recipe",
     "Report",
+    "TuneReport",
     "Verification",
     "bench",
     "compare",
@@ -67,6 +71,7 @@ __all__ = [
     "load",
     "optimize",
     "save",
+    "tune",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The Python API of the benchmarker: bench."""
+"""The Python API of the benchmarker: bench, tune."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from graphopt.api import Source, load
 from graphopt.benching.comparison import bench_models
 from graphopt.benching.options import BenchOptions
+from graphopt.benching.tuning import TuneOptions, tune_model
 from graphopt.errors import UsageError
 from graphopt.model import Model, load_model, save_model
 from graphopt.report.bench import BenchReport
 from graphopt.report.requirement import parse_requirement
+from graphopt.report.tune import TuneReport
 from graphopt.runtime.settings import parse_provider
 from graphopt.verify import input_specs
 from graphopt.verify.data import check_data
@@ -67,6 +70,47 @@ def bench(
             fed = check_data(data, input_specs(placed[0].proto))
             asked = dataclasses.replace(asked, data=fed)
         return bench_models(placed, asked)
+
+
+def tune(
+    model: Source,
+    *,
+    provider: str = "cpu",
+    objective: Literal["latency", "throughput", "memory"] = "latency",
+    seconds: float = 30.0,
+    data: Sequence[Feeds] | None = None,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    seed: int = 0,
+    options: TuneOptions | None = None,
+) -> TuneReport:
+    """Find the session settings that run a model best on this machine; the model stays as it is.
+
+    Args:
+        model: What to run.
+        provider: The execution provider, as the command line takes it.
+        objective: Time of one call, time of one row, or peak bytes.
+        seconds: For the whole of it.
+        data: Input sets (arrays by input name); a generated one by default.
+        input_shapes: Shapes of generated inputs.
+        seed: Seed of everything random.
+        options: All else that can be asked for.
+
+    Returns:
+        The best settings, by how much they beat the defaults, and Python that makes the session.
+
+    Raises:
+        graphopt.errors.GraphoptError: Bad input, a provider that is not to be had, or a model that
+            does not run.
+    """
+    with tempfile.TemporaryDirectory(prefix="graphopt-tune-") as folder:
+        placed = _in_file(load(model), Path(folder), 0)
+        asked = dataclasses.replace(
+            options or TuneOptions(),
+            provider=parse_provider(provider), objective=objective, seconds=seconds, seed=seed,
+            shapes={name: tuple(shape) for name, shape in (input_shapes or {}).items()},
+            data=None if data is None else check_data(data, input_specs(placed.proto)),
+        )  # fmt: skip
+        return tune_model(placed, asked)
 
 
 def _in_file(model: Model, folder: Path, number: int) -> Model:

@@ -43,3 +43,9 @@ def test_one_where_a_list_belongs(given: dict[str, str]) -> None:
 def test_data_that_does_not_fit() -> None:
     with pytest.raises(GraphoptError, match="picture"):
         graphopt.bench([fetch("lenet_5")], data=[{"picture": np.zeros(1)}])
+
+
+def test_tuning_proposes_the_default_or_better() -> None:
+    report = graphopt.tune(fetch("lenet_5").read_bytes(), seconds=4)
+    assert report.ratio.low <= 1.0
+    assert "SessionOptions" in report.snippet

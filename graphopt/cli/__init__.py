@@ -18,6 +18,7 @@ _COMMANDS = {
     "optimize": "Make a model smaller and faster, and prove that it gives the same answers.",
     "passes": "List the passes, or show one with its options.",
     "recipes": "List the recipes, or print one.",
+    "tune": "Find the session settings that run a model best on this machine.",
 }
 
 

@@ -22,6 +22,7 @@ from graphopt.report.batch import Batch
 from graphopt.report.bench import BENCH_SCHEMA_VERSION, BenchReport
 from graphopt.report.gate import GATE_SCHEMA_VERSION, GateReport
 from graphopt.report.record import SCHEMA_VERSION
+from graphopt.report.tune import TUNE_SCHEMA_VERSION, TuneReport
 
 _SCALARS = {str: "string", int: "integer", bool: "boolean", types.NoneType: "null"}
 _NUMBER = {
@@ -97,7 +98,8 @@ SCHEMAS = Path(__file__).parents[2] / "graphopt/report/schemas"
 REPORT = Document("report", "graphopt report", SCHEMA_VERSION, Report, Batch)
 BENCH = Document("bench", "graphopt benchmark", BENCH_SCHEMA_VERSION, BenchReport)
 GATE = Document("gate", "graphopt gate", GATE_SCHEMA_VERSION, GateReport)
-DOCUMENTS = (REPORT, BENCH, GATE)
+TUNE = Document("tune", "graphopt tuning", TUNE_SCHEMA_VERSION, TuneReport)
+DOCUMENTS = (REPORT, BENCH, GATE, TUNE)
 
 
 def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
