@@ -72,7 +72,7 @@ def test_every_file_is_in_the_wheel(wheel: Path) -> None:
         names = set(archive.namelist())
     expected = {
         str(path.relative_to(ROOT))
-        for pattern in ("*.py", "*.toml", "*.json", "py.typed")
+        for pattern in ("*.py", "*.toml", "*.json", "*.css", "py.typed")
         for path in (ROOT / "graphopt").rglob(pattern)
         if not path.is_relative_to(ROOT / "graphopt" / "passes")
     }
