@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, defs, helper
+from onnx import NodeProto, defs, helper
 
 from graphopt.graph.macs import RULES, UNCOUNTED, Shape
-
-
-def every_node(proto: ModelProto) -> Iterator[NodeProto]:
-    """The nodes of a model, those of bodies and functions included."""
-    yield from _nodes(proto.graph)
-    for function in proto.functions:
-        yield from _nodes(function)
-
-
-def _nodes(scope: GraphProto | FunctionProto) -> Iterator[NodeProto]:
-    for node in scope.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _nodes(attribute.g)
-            for body in attribute.graphs:
-                yield from _nodes(body)
 
 
 def executed_macs(row: Mapping[str, Any], nodes: Sequence[NodeProto]) -> int | None:

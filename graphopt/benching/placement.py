@@ -18,9 +18,10 @@ from typing import Any
 
 from onnx import NodeProto
 
-from graphopt.benching.executed import every_node, executed_macs
+from graphopt.benching.executed import executed_macs
 from graphopt.benching.fresh import Job, ask_fresh
 from graphopt.contract import Array
+from graphopt.graph.stats import every_node
 from graphopt.model import Model
 from graphopt.report.bench import PlacedNode, Placement
 from graphopt.runtime.settings import CPU, Provider, SessionSettings

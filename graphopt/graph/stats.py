@@ -33,7 +33,7 @@ def measure(model: Model, shapes: dict[str, tuple[int, ...]] | None = None) -> M
             counts as 1, and other open ones make the two unknown.
     """
     proto = model.proto
-    nodes = list(_all_nodes(proto.graph)) + [n for f in proto.functions for n in _all_nodes(f)]
+    nodes = list(every_node(proto))
     ops = Counter(_op_name(node) for node in nodes)
     tensors = [model.tensor(tensor) for tensor in model_tensors(proto)]
     dtypes: Counter[str] = Counter()
@@ -78,13 +78,19 @@ def _op_name(node: NodeProto) -> str:
 
 def _all_graphs(proto: ModelProto) -> Iterator[GraphProto]:
     yield proto.graph
-    nodes = [*_all_nodes(proto.graph), *(n for f in proto.functions for n in _all_nodes(f))]
-    for attribute in (attribute for node in nodes for attribute in node.attribute):
+    for attribute in (attribute for node in every_node(proto) for attribute in node.attribute):
         yield from [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
 
 
 def _stored(graph: GraphProto) -> int:
     return len(graph.initializer) + len(graph.sparse_initializer)
+
+
+def every_node(proto: ModelProto) -> Iterator[NodeProto]:
+    """The nodes of a model, those of bodies and functions included."""
+    yield from _all_nodes(proto.graph)
+    for function in proto.functions:
+        yield from _all_nodes(function)
 
 
 def _all_nodes(graph: GraphProto | FunctionProto) -> Iterator[NodeProto]:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from graphopt.benching.executed import every_node, executed_macs
+from graphopt.benching.executed import executed_macs
+from graphopt.graph.stats import every_node
 from tests.build import parse
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 import pytest
 
-from graphopt.benching.executed import every_node
 from graphopt.benching.fresh import Job, ask_fresh
 from graphopt.benching.placement import executed_rows, measure_placement, place_once, summarise
 from graphopt.errors import ProviderUnavailable
 from graphopt.graph import measure
+from graphopt.graph.stats import every_node
 from graphopt.model import load_model
 from graphopt.runtime.settings import CPU, CUDA, Provider, SessionSettings
 from models.catalog import by_name, feeds
