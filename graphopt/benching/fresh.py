@@ -13,7 +13,7 @@ from typing import Any
 from graphopt.contract import Array
 from graphopt.errors import ProviderUnavailable, RuntimeFailure
 from graphopt.runtime import ort_values, wire, worker
-from graphopt.runtime.doctor_child import ask
+from graphopt.runtime.child import ask
 from graphopt.runtime.settings import CPU, SessionSettings, make_session
 
 SECONDS = 600.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from graphopt.cli.console import Progress, progress_shown, say, show
-from graphopt.cli.values import input_options, parse_shapes
+from graphopt.cli.values import NumberRange, input_options, parse_shapes
 from graphopt.errors import ExitCode, GraphoptError, UsageError
 
 if TYPE_CHECKING:  # imported when they are used: --help must not wait for onnx
@@ -67,8 +66,6 @@ def carry_out(request: Request, change: Change) -> int:
     Raises:
         GraphoptError: It could not be done; the error names the file.
     """
-    if math.isnan(request.verify_limit):
-        raise UsageError("--verify-limit is not a number")
     _check_output(request)
     with progress_shown(quiet=request.quiet, verbose=request.verbose) as progress:
         report, refusal = _run(request, change, progress)
@@ -157,7 +154,7 @@ _OPTIONS = (
     ),
     click.option(
         "--verify-limit",
-        type=click.FloatRange(min=0, max=1 << 20),
+        type=NumberRange(min=0, max=1 << 20),
         default=2.0,
         show_default=True,
         metavar="GIB",

@@ -8,7 +8,7 @@ from typing import Any
 
 from graphopt.errors import GraphoptError
 from graphopt.report.findings import Finding, Level
-from graphopt.runtime.doctor_child import ask
+from graphopt.runtime.child import ask
 
 _OWN = "graphopt"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from graphopt.cli.console import show
+from graphopt.cli.values import NumberRange
 from graphopt.errors import ExitCode
 
 _CODES = {
@@ -21,7 +22,7 @@ _CODES = {
 @click.argument("candidate", type=click.Path(path_type=Path))
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0),
+    type=NumberRange(min=0),
     default=0.02,
     show_default=True,
     help="How much slower is still no regression, as a share.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ import click
 from graphopt.cli.console import progress_shown, say, show
 from graphopt.cli.optimizing import Request, judgement_of, optimize_one, understand
 from graphopt.cli.places import Job, Plan, plan_jobs
-from graphopt.cli.values import input_options
-from graphopt.errors import ExitCode, UsageError
+from graphopt.cli.values import NumberRange, input_options, output_options
+from graphopt.errors import ExitCode
 
 
 @click.command("optimize")
@@ -65,20 +64,11 @@ from graphopt.errors import ExitCode, UsageError
 @click.option(
     "--provenance", is_flag=True, help="Write version, recipe and source digest into the metadata."
 )
-@click.option(
-    "--report",
-    "reports",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Write the report to a .json, .md or JUnit .xml file. Repeatable.",
-)
-@click.option("--json", is_flag=True, help="Print the report as JSON, and nothing else, on stdout.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Every check and refusal; tracebacks.")
+@output_options(".json, .md or JUnit .xml", verbose="Every check and refusal; tracebacks.")
 @click.option("--verify/--no-verify", default=True, help="Compare the result with the original.")
 @click.option(
     "--verify-limit",
-    type=click.FloatRange(min=0, max=1 << 20),
+    type=NumberRange(min=0, max=1 << 20),
     default=2.0,
     show_default=True,
     metavar="GIB",
@@ -112,8 +102,6 @@ def command(**options: Any) -> int:
     is the worst of them all: the first of 2, 3, 4, 1 and 5 that occurs, else 0.
     """
     request = Request(**options)
-    if math.isnan(request.verify_limit):
-        raise UsageError("--verify-limit is not a number")
     plan = plan_jobs(
         request.models, request.output, in_place=request.in_place, dry_run=request.dry_run
     )

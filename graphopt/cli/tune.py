@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from graphopt.cli.console import progress_shown, show
-from graphopt.cli.values import input_options, parse_numbers, parse_shapes
-from graphopt.errors import ExitCode, UsageError
+from graphopt.cli.values import (
+    WEEK,
+    NumberRange,
+    input_options,
+    output_options,
+    parse_numbers,
+    parse_shapes,
+)
+from graphopt.errors import ExitCode
 
 if TYPE_CHECKING:  # imported when they are used: --help must not wait for onnx
     from graphopt.benching.tuning import TuneOptions
     from graphopt.model import Model
-
-_MAX_SECONDS = 7 * 24 * 3600
 
 
 @click.command("tune")
@@ -37,7 +42,7 @@ _MAX_SECONDS = 7 * 24 * 3600
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, max=_MAX_SECONDS, min_open=True),
+    type=NumberRange(min=0, max=WEEK, min_open=True),
     default=30.0,
     show_default=True,
     help="Time for all of it; a measurement that is under way then still ends.",
@@ -59,16 +64,7 @@ _MAX_SECONDS = 7 * 24 * 3600
     help="Ask for no more threads inside an operator.  [default: the cores]",
 )
 @input_options
-@click.option(
-    "--report",
-    "reports",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Write the report to a .json or .md file. Repeatable.",
-)
-@click.option("--json", is_flag=True, help="Print the report as JSON, and nothing else, on stdout.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Every candidate; tracebacks.")
+@output_options(".json or .md", verbose="Every candidate; tracebacks.")
 def command(**given: Any) -> int:
     """Find the session settings that run MODEL best on this machine; it stays as it is.
 
@@ -84,8 +80,6 @@ def command(**given: Any) -> int:
 
     for path in given["reports"]:
         check_suffix(path, TUNE_SUFFIXES)
-    if given["seconds"] != given["seconds"]:
-        raise UsageError("--seconds is not a number")
     model = load_model(given["model"], external_data_root=given["external_data_root"])
     with progress_shown(quiet=given["quiet"], verbose=given["verbose"]) as progress:
         report = tune_model(model, _options(given, model, progress))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,27 @@ import click
 
 from graphopt.errors import UsageError
 
+WEEK = 7 * 24 * 3600
+"""Seconds; nothing that is asked for may take longer."""
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class NumberRange(click.FloatRange):
+    """A range of numbers; click's own lets NaN pass, which is on no side of any bound."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number.
+
+        Raises:
+            click.BadParameter: It is none, or out of range.
+        """
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 def input_options(command: F) -> F:
@@ -18,6 +39,36 @@ def input_options(command: F) -> F:
     for option in reversed(_INPUT_OPTIONS):
         command = option(command)
     return command
+
+
+def output_options(suffixes: str, *, verbose: str) -> Callable[[F], F]:
+    """The options that say what is told, and where: --report, --json, --quiet, --verbose.
+
+    Args:
+        suffixes: Of the files that a report can be written to, in words.
+        verbose: What --verbose adds, in words.
+    """
+    options = (
+        click.option(
+            "--report",
+            "reports",
+            multiple=True,
+            type=click.Path(path_type=Path),
+            help=f"Write the report to a {suffixes} file. Repeatable.",
+        ),
+        click.option(
+            "--json", is_flag=True, help="Print the report as JSON, and nothing else, on stdout."
+        ),
+        click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
+        click.option("-v", "--verbose", is_flag=True, help=verbose),
+    )
+
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def parse_shapes(texts: Sequence[str], option: str = "--input-shape") -> dict[str, tuple[int, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import count
 
 from onnx import GraphProto, ModelProto, NodeProto, helper
@@ -14,7 +14,7 @@ from graphopt.graph.naming import settle_names
 from graphopt.model import Model
 from graphopt.model.messages import copy_but
 from graphopt.model.names import model_names
-from graphopt.model.nodes import plain_domain
+from graphopt.model.nodes import nodes_within, plain_domain
 from graphopt.runtime.inference import inline
 
 MAX_NODES = 1 << 20
@@ -69,7 +69,7 @@ def _size_inlined(proto: ModelProto) -> int:
 
     def size_of(nodes: Iterable[NodeProto]) -> int:
         total = 0
-        for node in _every_node(nodes):
+        for node in nodes_within(nodes):
             key = (node.domain, node.op_type, node.overload)
             if key in functions and key not in sizes:
                 sizes[key] = 1
@@ -91,7 +91,7 @@ def _result(light: LightCopy, graph: GraphProto) -> ModelProto:
     for function in source.functions:
         for entry in function.opset_import:
             versions.setdefault(plain_domain(entry.domain), entry.version)
-    used = {plain_domain(node.domain) for node in _every_node(graph.node)}
+    used = {plain_domain(node.domain) for node in nodes_within(graph.node)}
     own = {function.domain for function in source.functions}
     for domain, version in versions.items():
         if domain in used or domain not in own:
@@ -99,19 +99,11 @@ def _result(light: LightCopy, graph: GraphProto) -> ModelProto:
     return result
 
 
-def _every_node(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _every_node(attribute.g.node)
-
-
 def _share_repeated(graph: GraphProto) -> None:
     """Keep one of the copies of a function's large constant, as an initializer."""
     holders = [
         (node, number)
-        for node in _every_node(graph.node)
+        for node in nodes_within(graph.node)
         if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t")
         and (number := stub_number(node.attribute[0].t)) is not None
     ]  # fmt: skip

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from graphopt.graph.elements import ValueType
 from graphopt.graph.macs import RULES, UNCOUNTED
 from graphopt.graph.shapes import graph_types, infer_bound
 from graphopt.model import Model
-from graphopt.model.nodes import STANDARD_DOMAINS, free_reads
+from graphopt.model.nodes import STANDARD_DOMAINS, free_reads, nodes_within
 from graphopt.model.tensor import element_type, is_floating, packed_bytes
 from graphopt.model.tensors import model_tensors
 from graphopt.report import ModelStats
@@ -88,19 +88,9 @@ def _stored(graph: GraphProto) -> int:
 
 def every_node(proto: ModelProto) -> Iterator[NodeProto]:
     """The nodes of a model, those of bodies and functions included."""
-    yield from _all_nodes(proto.graph)
+    yield from nodes_within(proto.graph.node)
     for function in proto.functions:
-        yield from _all_nodes(function)
-
-
-def _all_nodes(graph: GraphProto | FunctionProto) -> Iterator[NodeProto]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _all_nodes(attribute.g)
-            for body in attribute.graphs:
-                yield from _all_nodes(body)
+        yield from nodes_within(function.node)
 
 
 def _bound_shapes(model: Model, shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:

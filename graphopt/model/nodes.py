@@ -1,6 +1,8 @@
-"""What a node message says of itself: its domain, and the values it reads."""
+"""What a node message says of itself: its domain, its bodies, and the values it reads."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 
 from onnx import GraphProto, NodeProto
 
@@ -10,6 +12,17 @@ STANDARD_DOMAINS = ("", "ai.onnx")
 def plain_domain(domain: str) -> str:
     """The domain under its one name: the standard one is the empty string."""
     return "" if domain in STANDARD_DOMAINS else domain
+
+
+def nodes_within(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """The nodes, each followed by those of its bodies."""
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from nodes_within(attribute.g.node)
+            for body in attribute.graphs:
+                yield from nodes_within(body.node)
 
 
 def free_reads(node: NodeProto) -> list[str]:

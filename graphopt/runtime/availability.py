@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from graphopt.errors import ProviderUnavailable, UsageError
-from graphopt.runtime.doctor_child import Answer, ask
+from graphopt.runtime.child import Answer, ask
 from graphopt.runtime.doctor_cuda import INSTALL, read_driver
 from graphopt.runtime.doctor_probe import X, preload, tiny_model
 from graphopt.runtime.doctor_providers import reason

@@ -11,7 +11,7 @@ import numpy as np
 
 from graphopt.errors import GraphoptError
 from graphopt.report.findings import Finding
-from graphopt.runtime.doctor_child import ask
+from graphopt.runtime.child import ask
 from graphopt.runtime.doctor_cuda import CUDA, driver_findings, library_findings, read_driver
 from graphopt.runtime.doctor_distributions import distribution_findings, installed_runtimes
 from graphopt.runtime.doctor_probe import X, Y, memory_limit, tiny_model

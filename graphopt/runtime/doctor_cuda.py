@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from graphopt.report.findings import Finding, Level
-from graphopt.runtime.doctor_child import ask
+from graphopt.runtime.child import ask
 from graphopt.runtime.doctor_libraries import needed_by
 from graphopt.runtime.doctor_probe import find_driver, load_libraries, runtime_libraries
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graphopt.report.findings import Finding, Level
-from graphopt.runtime.doctor_child import Answer, ask
+from graphopt.runtime.child import Answer, ask
 from graphopt.runtime.doctor_cuda import CUDA, INSTALL, Driver
 from graphopt.runtime.doctor_distributions import Installed, reinstallation, wanted_runtime
 from graphopt.runtime.doctor_probe import describe_runtime, open_session

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 
 from graphopt.report.findings import Finding
-from graphopt.runtime.doctor_child import ask
+from graphopt.runtime.child import ask
 from graphopt.runtime.doctor_distributions import Installed
 from graphopt.runtime.doctor_probe import import_modules
 

@@ -10,6 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 from graphopt.contract import Array, NodeView, Skip
 from graphopt.errors import GraphoptError, RuntimeFailure
 from graphopt.model.tensor import element_type, is_native, tensor_from_array
+from graphopt.runtime.direct import evaluate_directly
 from graphopt.runtime.isolated import Backend, IsolatedRuntime
 
 _DIVISIONS = frozenset({"Div", "Mod"})
@@ -19,7 +20,9 @@ _EMBEDDED_BYTES = 4096
 
 
 class NodeEvaluator:
-    """Evaluates a node with ONNX Runtime's own kernels, else with onnx.reference.
+    """Evaluates a node: with numpy where that is known to be exact, else in the runtime process.
+
+    There with ONNX Runtime's own kernels, else with onnx.reference.
 
     The size of a result is inferred from the actual operands before anything is computed.
 
@@ -37,6 +40,9 @@ class NodeEvaluator:
         refused = self._refuse(node, inputs)
         if refused:
             return refused
+        direct = evaluate_directly(node, inputs, self._max_bytes)
+        if direct is not None:
+            return self._accept([direct], node)
         try:
             model, feeds = _one_node_model(node, inputs)
         except (GraphoptError, ValueError, TypeError) as error:

@@ -8,7 +8,7 @@ import pytest
 from graphopt.cli.doctor_passes import load_passes, pass_findings
 from graphopt.engine import available
 from graphopt.report.findings import Finding
-from graphopt.runtime.doctor_child import ask
+from graphopt.runtime.child import ask
 from tests.engine.third_party import install, pass_source
 
 Install = Callable[[str, dict[str, str]], None]

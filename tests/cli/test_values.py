@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphopt.cli.values import parse_numbers, parse_pairs, parse_shapes
+from graphopt.cli.values import NumberRange, parse_numbers, parse_pairs, parse_shapes
 from graphopt.errors import UsageError
 from tests.build import few
 
@@ -93,3 +94,11 @@ def test_pairs_that_are_none(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_pairs(["fine=1", text], "--session")
     assert str(caught.value) == f"--session {text!r} is not KEY=VALUE"
+
+
+def test_a_range_of_numbers_holds_no_nan() -> None:
+    seconds = NumberRange(min=0, max=10, min_open=True)
+    assert seconds.convert("2.5", None, None) == 2.5
+    for text in ("nan", "NaN", "0", "-1", "11", "inf", "soon"):
+        with pytest.raises(click.BadParameter):
+            seconds.convert(text, None, None)

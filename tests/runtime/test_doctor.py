@@ -11,6 +11,7 @@ import pytest
 
 from graphopt.report.findings import Finding, worst
 from graphopt.runtime import doctor
+from graphopt.runtime.child import Answer
 from graphopt.runtime.doctor import (
     diagnose,
     guarded,
@@ -18,7 +19,6 @@ from graphopt.runtime.doctor import (
     memory_finding,
     space_finding,
 )
-from graphopt.runtime.doctor_child import Answer
 from graphopt.runtime.doctor_probe import Y
 
 Usage = namedtuple("Usage", "total used free")

@@ -9,7 +9,7 @@ import pytest
 
 from graphopt.report.findings import Finding
 from graphopt.runtime import doctor_cuda
-from graphopt.runtime.doctor_child import Answer
+from graphopt.runtime.child import Answer
 from graphopt.runtime.doctor_cuda import (
     CUDA,
     Driver,

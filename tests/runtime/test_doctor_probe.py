@@ -12,7 +12,7 @@ import onnx.reference
 import onnxruntime
 import pytest
 
-from graphopt.runtime.doctor_child import ask
+from graphopt.runtime.child import ask
 from graphopt.runtime.doctor_probe import (
     X,
     Y,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from graphopt.report.findings import Finding
-from graphopt.runtime.doctor_child import Answer
+from graphopt.runtime.child import Answer
 from graphopt.runtime.doctor_cuda import CUDA, INSTALL, Driver
 from graphopt.runtime.doctor_distributions import Installed, installed_runtimes
 from graphopt.runtime.doctor_providers import (

@@ -9,7 +9,7 @@ import pytest
 
 from graphopt.report.findings import Finding
 from graphopt.runtime import doctor_versions
-from graphopt.runtime.doctor_child import Answer
+from graphopt.runtime.child import Answer
 from graphopt.runtime.doctor_distributions import Installed, installed_runtimes
 from graphopt.runtime.doctor_versions import (
     SHOWN,

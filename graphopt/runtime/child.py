@@ -23,7 +23,7 @@ SECONDS = 120.0
 
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from graphopt.runtime.doctor_child import answer; answer(*sys.argv[2:])"
+    "from graphopt.runtime.child import answer; answer(*sys.argv[2:])"
 )
 _MAX_LOG = 20_000
 

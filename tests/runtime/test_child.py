@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from graphopt.runtime.doctor_child import Answer, ask
+from graphopt.runtime.child import Answer, ask
 
 PATIENCE = 0.5
 
