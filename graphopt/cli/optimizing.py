@@ -85,6 +85,9 @@ def understand(request: Request) -> Settings:
         UsageError: A value that means nothing.
         FileError: The recipe cannot be read.
     """
+    from graphopt.runtime import shared_runtime
+
+    shared_runtime().start()  # every run needs it, and it takes as long to begin as the rest here
     from graphopt.contract import Target
     from graphopt.engine import OptimizeOptions
     from graphopt.report.requirement import check_measurable, parse_requirement

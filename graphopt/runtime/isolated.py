@@ -115,6 +115,11 @@ class IsolatedRuntime:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
+    def start(self) -> None:
+        """Begin the process, unless it runs: it loads its libraries while the caller goes on."""
+        with self._lock:
+            self._started()
+
     def open(self, session: Session) -> Opened:
         """Load a model.
 

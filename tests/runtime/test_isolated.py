@@ -59,6 +59,19 @@ def test_runs_a_model(shared: IsolatedRuntime, saved: SaveModel) -> None:
     opened.close()
 
 
+def test_a_start_ahead_is_the_process_that_answers(saved: SaveModel) -> None:
+    runtime = IsolatedRuntime()
+    try:
+        runtime.start()
+        early = process_of(runtime).pid
+        runtime.start()
+        runtime.open(Session(saved(RELU))).run(FEEDS)
+        assert process_of(runtime).pid == early
+        assert runtime.generation == 1
+    finally:
+        runtime.close()
+
+
 def test_several_models_at_once(shared: IsolatedRuntime, tmp_path: Path) -> None:
     opened = []
     for name in ("Relu", "Neg"):
