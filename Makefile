@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 CORPUS ?=
 export CORPUS
 
-.PHONY: demo test test-all test-ep test-browser lint bench bench-nodes bench-readme bench-statistics docs clean help
+.PHONY: demo test test-all test-ep test-browser lint bench bench-nodes bench-simplify bench-readme bench-statistics docs clean help
 help:
 	@echo "make demo      install into .venv and optimise real models, printing the reports"
 	@echo "make test      the whole suite (under 10 minutes on 2 cores)"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-browser  the HTML report in chromium (CHROMIUM=PATH where it is elsewhere)"
 	@echo "make bench     CPU time of whole commands, printed"
 	@echo "make bench-nodes  nodes left of every model beside its peers' figures; CORPUS=DIR adds yours"
+	@echo "make bench-simplify  graphopt beside its peers, in .venv-peers: nodes, correctness, time; CORPUS=DIR"
 	@echo "make bench-readme  the README's table of models before and after, printed"
 	@echo "make bench-statistics  how often the benchmarker is right, under load (half an hour)"
 	@echo "make docs      writes docs/passes and the reports' JSON schemas from the docstrings"
@@ -65,6 +66,22 @@ bench: $(STAMP)
 bench-nodes: $(STAMP)
 	$(PY) -m tests.benchmarks.node_counts
 
+# The peers in a place of their own: pinned, and with one ONNX Runtime for all of them.
+PEERS_VENV := .venv-peers
+PEERS_PY := $(PEERS_VENV)/bin/python
+PEERS_STAMP := $(PEERS_VENV)/.installed
+$(PEERS_STAMP): pyproject.toml tests/benchmarks/simplify/requirements.txt
+	rm -rf $(PEERS_VENV)
+	$(PYTHON) -m venv $(PEERS_VENV)
+	$(PEERS_PY) -m pip install --quiet --disable-pip-version-check -r tests/benchmarks/simplify/requirements.txt
+	$(PEERS_PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+# SIMPLIFY='--alone', '--only MODEL' or '--repeat 1' make it shorter.
+bench-simplify: $(PEERS_STAMP)
+	$(PEERS_PY) -m tests.benchmarks.simplify $(SIMPLIFY)
+	$(PEERS_PY) -m tests.benchmarks.simplify.processor_time $(PROCESSOR)
+
 bench-readme: $(STAMP)
 	$(PY) -m tests.benchmarks.readme_table
 
@@ -82,4 +99,4 @@ lint: $(STAMP)
 	$(PY) -c 'from importlinter.cli import lint_imports_command as run; run()'
 
 clean:
-	rm -rf $(VENV) $(EP_VENV) build dist *.egg-info
+	rm -rf $(VENV) $(EP_VENV) $(PEERS_VENV) build dist *.egg-info

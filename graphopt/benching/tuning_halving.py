@@ -113,7 +113,8 @@ def halve(
     found = Selection(default)
     over = clock() + seconds
     # Halving n takes fewer than 2 n measurements.
-    room = len(others) if least <= 0 else max(1, int(seconds / (2 * least)))
+    fitting = len(others) * least <= seconds / 2
+    room = len(others) if fitting else max(1, int(seconds / (2 * least)))
     found.dropped = [(candidate, NO_TIME) for candidate in others[room:]]
     left, rung = list(others[:room]), 0
     while left and (rung == 0 or len(left) > 1) and clock() < over:

@@ -52,6 +52,29 @@ class Editor(Protocol):
         """
         ...
 
+    def inline(
+        self, node: NodeView, body: GraphView, inputs: Sequence[ValueView | None] = ()
+    ) -> Sequence[ValueView]:
+        """Copy all that a body of `node` holds to the place before `node`, into its graph.
+
+        The rewrite removes `node` afterwards: names go over from the body to its first copy, but
+        for those that another graph has too.
+
+        Args:
+            node: The owner, or a call.
+            body: One of its bodies, or the local function that it calls.
+            inputs: What the inputs of the body are, in their order; a function's may be fewer.
+
+        Returns:
+            What the outputs of the body have become: outputs of new nodes, constants, `inputs`, or
+            values that the body captures.
+        """
+        ...
+
+    def remove_function(self, function: GraphView) -> None:
+        """Remove a local function; refuses while anything calls it."""
+        ...
+
     def remove(self, node: NodeView) -> None:
         """Remove a node; refuses while anything reads one of its outputs."""
         ...

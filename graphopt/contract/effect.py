@@ -31,6 +31,12 @@ RANDOM_OPERATORS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A refusal and its reason, as data: reports count them ("conv output has 2 readers")."""
+    """A refusal, as data: reports count the reasons.
+
+    Attributes:
+        reason: In a few words: "conv output has 2 readers".
+        opset: The opset from which on this would not be refused, where that is all that is missing.
+    """
 
     reason: str
+    opset: int | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from graphopt.contract.editor import Editor
@@ -32,13 +33,38 @@ def _no_evaluator(node: NodeView, inputs: Sequence[Array | None]) -> Skip:
     return Skip("no evaluator in this run")
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the engine gives to a pass beside the graph."""
+    """What the engine gives to a pass beside the graph.
+
+    Attributes:
+        target: What the result is meant to run on.
+        seed: Of everything random.
+        evaluate_node: Computes constants.
+        revision: Tells a number that is another one after every edit of the model.
+    """
 
     target: Target = field(default_factory=Target)
     seed: int = 0
     evaluate_node: Evaluator = _no_evaluator
+    revision: Callable[[], int] = field(default_factory=lambda: count().__next__)
+    _made: dict[Hashable, tuple[int, Any]] = field(default_factory=dict, init=False, repr=False)
+
+    def until_edited(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, made anew only after an edit: what several passes learn of a graph.
+
+        Args:
+            key: Names it; whoever asks with the same key gets the same.
+            make: Works it out.
+        """
+        revision, found = self._made.get(key, (None, None))
+        if revision != self.revision():
+            found = make()
+            self._made[key] = self.revision(), found
+        return found  # type: ignore[return-value]
 
 
 @runtime_checkable

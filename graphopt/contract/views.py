@@ -206,6 +206,13 @@ class GraphView(Protocol):
         """The opset version imported for `domain`; 0 where it is not imported."""
         ...
 
+    def calls(self) -> Sequence[NodeView] | Skip | None:
+        """The calls of this local function; None for what is none, or has been removed.
+
+        Skip where the function cannot be inlined and removed, and says why.
+        """
+        ...
+
     def nested(self) -> Sequence[GraphView]:
         """This graph and every body below it, outermost first."""
         ...

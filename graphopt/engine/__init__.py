@@ -1,6 +1,7 @@
 """Running recipes: registry, options, walk, stages to a fixed point, proof and bisection."""
 
-from graphopt.engine.optimize import OptimizeOptions, OptimizeResult, optimize_model
+from graphopt.engine.attempt import OptimizeOptions
+from graphopt.engine.optimize import OptimizeResult, optimize_model
 from graphopt.engine.options import make_pass, option_types, parse_pass
 from graphopt.engine.recipe import PassSpec, Recipe, Stage, load_recipe, parse_recipe, recipe_of
 from graphopt.engine.registry import PassEntry, available, find

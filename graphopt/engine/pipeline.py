@@ -58,6 +58,7 @@ class StageRunner:
         original: The model as it was given, before its opset was raised.
         verifier: Compares with the original; None switches verification off.
         progress: Told what is being done.
+        wanted_opset: The highest opset that a refused rewrite asked for.
     """
 
     program: Program
@@ -66,6 +67,7 @@ class StageRunner:
     admits: Effect
     verifier: Verifier | None
     progress: Progress
+    wanted_opset: int = 0
 
     def run(self, stage: Stage) -> StageReport:
         """Run one stage and prove its result.
@@ -141,6 +143,7 @@ class StageRunner:
         result = Walk(self.program, self.context, self.admits, blocked).run(instance)
         tally.seconds[instance.name] += time.perf_counter() - started
         tally.skipped[instance.name] = result.skipped
+        self.wanted_opset = max(self.wanted_opset, result.wanted_opset)
         tally.left_out += result.left_out
         return result.rewrites
 

@@ -31,6 +31,12 @@ class PassRun:
     rewrites: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     left_out: list[LeftOut] = field(default_factory=list)
+    wanted_opset: int = 0
+
+    def refuse(self, *skips: Skip) -> None:
+        """Count refusals, and the opset that would help."""
+        self.skipped.update(skip.reason for skip in skips)
+        self.wanted_opset = max([self.wanted_opset, *(skip.opset or 0 for skip in skips)])
 
 
 @dataclass(slots=True)
@@ -65,7 +71,7 @@ class Walk:
         roots = frozenset(instance.roots)
         queue = deque(n for scope in top.nested() for n in scope.ordered() if n.op in roots)
         queued = set(queue)
-        refusals: dict[Node, str] = {}
+        refusals: dict[Node, Skip] = {}
         limit = _REWRITES_PER_NODE * (len(queue) + 10)
         while queue:
             node = queue.popleft()
@@ -78,14 +84,14 @@ class Walk:
             if match is None:
                 continue
             if isinstance(match, Skip):
-                refusals[node] = match.reason
+                refusals[node] = match
                 continue
             touched = self._apply(
                 instance, _root_of(view), view.label(), match.effect,
                 _rewriter(instance, match), result,
             )  # fmt: skip
             if isinstance(touched, Skip):
-                refusals[node] = touched.reason
+                refusals[node] = touched
                 continue
             limit -= 1
             if limit < 0:
@@ -94,7 +100,7 @@ class Walk:
                 if neighbour.op in roots and neighbour not in queued:
                     queue.append(neighbour)
                     queued.add(neighbour)
-        result.skipped.update(refusals.values())
+        result.refuse(*refusals.values())
 
     def _whole(self, instance: GraphPass, top: Scope, result: PassRun) -> None:
         plan = iter(instance.plan(graph_view(top, self.program), self.context))
@@ -109,9 +115,9 @@ class Walk:
                     instance, step.root, step.root, step.effect, step.apply, result
                 )
                 if isinstance(outcome, Skip):
-                    result.skipped[outcome.reason] += 1
+                    result.refuse(outcome)
             else:
-                result.skipped[step.reason] += 1
+                result.refuse(step)
 
     def _apply(
         self,

@@ -29,13 +29,14 @@ def build_program(model: Model) -> Program:
     ids = frozenset((plain_domain(f.domain), f.name) for f in model.proto.functions)
     for training in model.proto.training_info:
         builder.pin_training(training, main)
-    return Program(model, main, functions, builder.taken, ids)
+    return Program(model, main, functions, builder.taken, ids, builder.repeated)
 
 
 class _Builder:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.taken: set[str] = set()
+        self.repeated: set[str] = set()
         self.free_initializers = model.proto.ir_version >= _FIRST_IR_WITH_FREE_INITIALIZERS
 
     def graph(
@@ -167,6 +168,8 @@ class _Builder:
                 file=self.model.path,
             )
         scope.names[value.name] = value
+        if value.name in self.taken:
+            self.repeated.add(value.name)
         self.taken.add(value.name)
 
     def _resolve(self, name: str, scope: Scope) -> Tensor:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphopt.contract import Array, Effect, GraphView, NodeView, ValueView
+from graphopt.contract import Array, Effect, GraphView, NodeView, Skip, ValueView
 from graphopt.errors import EditRefused
 from graphopt.graph.attributes import encode
-from graphopt.graph.elements import Node, Rank, Scope, Tensor, Value, ValueType, Weight
-from graphopt.graph.journal import (
+from graphopt.graph.body_copy import BodyCopy
+from graphopt.graph.changes import (
     Change,
+    DropFunction,
     PlaceName,
     PlaceNode,
     PlaceWeight,
     SetAttributes,
     SetLinks,
     SetType,
-    Transaction,
 )
+from graphopt.graph.elements import Node, Rank, Scope, Tensor, Value, ValueType, Weight
+from graphopt.graph.function_calls import function_calls
+from graphopt.graph.journal import Transaction
 from graphopt.graph.program import Program
 from graphopt.graph.replacing import refusal
 from graphopt.graph.shapes import infer_outputs
@@ -52,7 +55,7 @@ class GraphEditor:
         tensor = tensor_from_array(array, name)
         if not scope.stores_initializers:
             return self._constant_node(array, name, scope)
-        weight = Weight(TensorData(tensor, None), scope, _next_rank(scope))
+        weight = Weight(TensorData(tensor, None), scope, scope.next_rank())
         self._apply(PlaceWeight(weight, present=True))
         return value_view(weight, self._program)
 
@@ -132,6 +135,34 @@ class GraphEditor:
         if giver.scope is not element.scope:
             raise EditRefused(f"{value.name!r} belongs to another graph", node=node.label())
         self._take_over(adopted, former)
+
+    def inline(
+        self, node: NodeView, body: GraphView, inputs: Sequence[ValueView | None] = ()
+    ) -> Sequence[ValueView]:
+        """See contract.Editor.inline."""
+        element, scope = _free(node), _scope(body)
+        bound = [_element(value) for value in inputs]
+        if scope.kind == "function" and (element.domain, element.op) == scope.function_id:
+            bound += [Value("", None) for _ in scope.inputs[len(bound) :]]
+        elif scope.owner is not element:
+            raise EditRefused(f"{body.path} is no body of it", node=node.label())
+        if len(bound) != len(scope.inputs):
+            raise EditRefused(f"its body has {len(scope.inputs)} inputs", node=node.label())
+        copy = BodyCopy(
+            self._program, element, lambda: self._rank_before(element.rank), self._apply
+        )
+        outputs = copy.run(scope, bound)
+        self.touched.update(dict.fromkeys(copy.nodes))
+        return tuple(value_view(value, self._program) for value in outputs)
+
+    def remove_function(self, function: GraphView) -> None:
+        """See contract.Editor.remove_function."""
+        scope, functions = _scope(function), self._program.functions
+        calls = function_calls(scope, self._program)
+        if calls is None or isinstance(calls, Skip) or calls:
+            raise EditRefused(f"{function.path} is still called, or no function")
+        main = self._program.main
+        self._apply(DropFunction(functions, scope, main, functions.index(scope)))
 
     def remove(self, node: NodeView) -> None:
         """See contract.Editor.remove."""
@@ -234,10 +265,6 @@ class GraphEditor:
             return  # an edit that changes nothing is none: rounds end when there are none
         change.do()
         self._transaction.changes.append(change)
-
-
-def _next_rank(scope: Scope) -> int:
-    return max((weight.rank for weight in scope.weights), default=-1) + 1
 
 
 def _scope(graph: GraphView) -> Scope:

@@ -1,22 +1,25 @@
 """The graph's own nodes and values, on onnx-graphsurgeon's linked structure.
 
 graphsurgeon compares nodes by value and tensors by name, so that its lists can remove a twin in
-place of the element meant. These classes compare by identity. Each node keeps the NodeProto it was
-read from; an untouched node is written back as that very message.
+place of the element meant. These classes compare by identity, as plain objects do: in C. Each node
+keeps the NodeProto it was read from; an untouched node is written back as that very message.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, NodeProto
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from graphopt.contract import Dim
 from graphopt.model import Model, TensorData
+from graphopt.model.nodes import plain_domain
 
 
 @dataclass(slots=True)
@@ -55,9 +58,7 @@ class Value(gs.Variable):
         self.view: Any = None
 
     __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
+    __eq__ = object.__eq__
 
 
 class Weight(gs.Constant):
@@ -74,9 +75,7 @@ class Weight(gs.Constant):
         self.view: Any = None
 
     __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
+    __eq__ = object.__eq__
 
 
 Tensor = Value | Weight
@@ -118,9 +117,21 @@ class Node(gs.Node):
         self.view: Any = None
 
     __hash__ = object.__hash__
+    __eq__ = object.__eq__
 
-    def __eq__(self, other: object) -> bool:
-        return self is other
+    def lacks_operands(self) -> bool:
+        """True for a node without the inputs and outputs that its operator cannot do without."""
+        inputs, outputs = _least(self.op, self.scope.opsets.get("", 0))
+        return len(self.inputs) < inputs or len(self.outputs) < outputs
+
+
+@cache
+def _least(op_type: str, opset: int) -> tuple[int, int]:
+    try:
+        schema = onnx.defs.get_schema(op_type, opset, "")
+    except onnx.defs.SchemaError:
+        return 0, 0
+    return schema.min_input, schema.min_output
 
 
 @dataclass(eq=False)
@@ -132,6 +143,7 @@ class Scope:
         nodes: Nodes as an ordered set; their order is by rank.
         weights: Initializers as an ordered set.
         names: Every value defined here, by name.
+        last_rank: The highest rank that an initializer got; None before the first one is made.
     """
 
     kind: Literal["main", "body", "function"]
@@ -147,12 +159,27 @@ class Scope:
     outputs: list[Tensor] = field(default_factory=list)
     names: dict[str, Tensor] = field(default_factory=dict)
     edits: int = 0
+    last_rank: int | None = None
     stores_initializers: bool = True
     view: Any = None
+
+    def next_rank(self) -> int:
+        """The rank of a new initializer, behind all others."""
+        if self.last_rank is None:
+            self.last_rank = max((weight.rank for weight in self.weights), default=-1)
+        self.last_rank += 1
+        return self.last_rank
 
     def ordered(self) -> list[Node]:
         """Its nodes by rank."""
         return sorted(self.nodes, key=lambda node: node.rank)
+
+    @property
+    def function_id(self) -> tuple[str, str]:
+        """Domain and name by which a local function is called; empty for other graphs."""
+        if self.kind != "function":
+            return "", ""
+        return plain_domain(self.proto.domain), str(self.proto.name)
 
     def top(self) -> Scope:
         """The main graph or function that this scope lies in."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from graphopt.graph.elements import Scope
@@ -20,6 +21,7 @@ class Program:
         taken: Every name in use anywhere, so that a fresh one clashes with none.
         function_ids: (domain, name) of each local function; calls to them are opaque.
         journal: Every edit since it was built.
+        repeated: Names that more than one graph defines, as far as copying has to know.
         shape_conflicts: Declared types that inference contradicts, which nothing trusts.
     """
 
@@ -28,8 +30,11 @@ class Program:
     functions: list[Scope]
     taken: set[str]
     function_ids: frozenset[tuple[str, str]]
+    repeated: set[str] = field(default_factory=set)
     journal: Journal = field(default_factory=Journal)
     shape_conflicts: list[str] = field(default_factory=list)
+    _numbers: dict[str, int] = field(default_factory=dict)
+    _copied: set[str] = field(default_factory=set)
 
     @property
     def tops(self) -> list[Scope]:
@@ -43,9 +48,18 @@ class Program:
     def fresh(self, hint: str) -> str:
         """A name nobody uses, made from `hint`, and taken from now on."""
         base = hint or "value"
-        name, number = base, 0
-        while not name or name in self.taken:
+        name, number = base, self._numbers.get(base, 0)
+        while name in self.taken:
             number += 1
             name = f"{base}_{number}"
+        self._numbers[base] = number
         self.taken.add(name)
         return name
+
+    def note_copied(self, names: Iterable[str]) -> None:
+        """Note names that a copied body defines too: from the second copy on they are repeated.
+
+        The first copy takes the place of what it was made from.
+        """
+        self.repeated.update(name for name in names if name in self._copied)
+        self._copied.update(names)

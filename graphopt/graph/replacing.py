@@ -13,6 +13,8 @@ def refusal(old: Tensor, new: Tensor) -> Skip | None:
         scope = scope.parent
     if scope is None:
         return Skip("the replacement is not visible there")
+    if isinstance(new, Weight) and new.data.shape and any(n.op == "Range" for n in old.outputs):
+        return Skip("Range does not load with a constant that is no scalar")
     if not old.output_of:
         return _shadowed(old, new)
     if new.scope is not old.scope:

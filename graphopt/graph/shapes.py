@@ -38,6 +38,7 @@ def annotate(program: Program, proto: ModelProto) -> None:
     inferred = infer(bare)
     while drop_unproven(bare, inferred):
         inferred = infer(bare)
+    program.journal.revision += 1
     conflicts: list[str] = []
     _adopt(program.main, inferred.graph, proto.graph, conflicts)
     if _fill(inferred.graph, proto.graph):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import onnx
 from onnx import NodeProto
 
 from graphopt.contract import Array, Dim, Skip, Use, ValueView
 from graphopt.graph.attributes import decode, is_plain
 from graphopt.graph.elements import Node, Scope, Tensor, Weight
+from graphopt.graph.function_calls import function_calls
 from graphopt.graph.replacing import refusal
 from graphopt.model import TensorData, tensor_from_array
 
@@ -164,7 +163,7 @@ class NodeHandle:
             or element.domain != ""
             or (element.domain, element.op) in self.program.function_ids
             or not all(is_plain(attribute) for attribute in element.attrs.values())
-            or _lacks(element)
+            or element.lacks_operands()
         )
 
     @property
@@ -233,6 +232,12 @@ class GraphHandle:
     def opset(self, domain: str = "") -> int:
         return self.element.opsets.get(domain, 0)
 
+    def calls(self) -> Sequence[NodeHandle] | Skip | None:
+        found = function_calls(self.element, self.program)
+        if found is None or isinstance(found, Skip):
+            return found
+        return tuple(node_view(node, self.program) for node in found)
+
     def nested(self) -> Sequence[GraphHandle]:
         return tuple(graph_view(scope, self.program) for scope in self.element.nested())
 
@@ -256,21 +261,6 @@ def graph_view(element: Scope, program: Program) -> GraphHandle:
     if element.view is None:
         element.view = GraphHandle(element, program)
     return element.view  # type: ignore[no-any-return]
-
-
-def _lacks(node: Node) -> bool:
-    """True for a node without the inputs and outputs that its operator cannot do without."""
-    inputs, outputs = _least(node.op, node.scope.opsets.get("", 0))
-    return len(node.inputs) < inputs or len(node.outputs) < outputs
-
-
-@cache
-def _least(op_type: str, opset: int) -> tuple[int, int]:
-    try:
-        schema = onnx.defs.get_schema(op_type, opset, "")
-    except onnx.defs.SchemaError:
-        return 0, 0
-    return schema.min_input, schema.min_output
 
 
 def node_proto(node: Node) -> NodeProto:

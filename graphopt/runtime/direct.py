@@ -65,7 +65,7 @@ def _squeeze(node: NodeView, operands: Operands, max_bytes: int) -> Array | None
 
 
 def _transpose(node: NodeView, operands: Operands, max_bytes: int) -> Array | None:
-    return np.ascontiguousarray(np.transpose(operands[0], node.attribute("perm")))
+    return np.asarray(np.transpose(operands[0], node.attribute("perm")), order="C")
 
 
 def _reshape(node: NodeView, operands: Operands, max_bytes: int) -> Array | None:
@@ -85,7 +85,7 @@ def _expand(node: NodeView, operands: Operands, max_bytes: int) -> Array | None:
     shape = np.broadcast_shapes(data.shape, tuple(sizes))
     if data.itemsize * float(np.prod(shape, dtype=float)) > max_bytes:
         return None
-    return np.ascontiguousarray(np.broadcast_to(data, shape))
+    return np.array(np.broadcast_to(data, shape))
 
 
 def _concat(node: NodeView, operands: Operands, max_bytes: int) -> Array | None:

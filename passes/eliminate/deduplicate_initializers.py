@@ -56,7 +56,7 @@ def _merge(group: list[ValueView]) -> Iterable[Rewrite | Skip]:
     for value in group:
         equals = kept.setdefault(value.digest(), [])
         first = next((v for v in equals if value.replaceable_by(v) is None), None)
-        if first is None:
+        if first is None or value.is_graph_output:  # it would only move: its name has to stay
             equals.append(value)
         else:
             yield Rewrite(value.label(), Effect.IDENTICAL, _merging(value, first))

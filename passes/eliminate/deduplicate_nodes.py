@@ -2,9 +2,10 @@
 
 Before: a = Relu(x), b = Relu(x)        After: both readers read a
 
-The same means: operator, attributes and inputs are equal, small constants by their bytes. A node in
-a body gives way to one before it in an enclosing graph. Never merged: random operators, nodes of
-other domains, calls of functions, nodes with bodies.
+The same means: operator, attributes and inputs are equal, small constants by their bytes; in either
+order where that makes no difference, as for Add and Mul. A node in a body gives way to one before
+it in an enclosing graph. Never merged: random operators, nodes of other domains, calls of
+functions, nodes with bodies.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ from graphopt.passes._operations import operation_of
 
 _NEVER = RANDOM_OPERATORS | {"Constant", "Dropout"}
 """Constant nodes are deduplicate_initializers' matter; Dropout is random when it trains."""
+
+_EITHER_ORDER = frozenset(
+    {"Add", "And", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Equal", "Mul", "Or", "Xor"}
+)
+"""Equal bits with the inputs in another order. Max and Min may differ for zeros and NaNs."""
 
 _SMALL_BYTES = 1024
 
@@ -63,7 +69,11 @@ def _walk(graph: GraphView, seen: MutableMapping[Key, NodeView]) -> Iterator[Rew
 
 
 def _key(node: NodeView) -> Key:
-    return operation_of(node), tuple(map(_operand, node.inputs))
+    operands = tuple(map(_operand, node.inputs))
+    # The older opsets align the second operand with the first.
+    if node.op_type in _EITHER_ORDER and node.graph.opset() >= 7:
+        return operation_of(node), len(operands), frozenset(operands)
+    return operation_of(node), operands
 
 
 def _operand(value: ValueView | None) -> object:

@@ -3,9 +3,17 @@
 Before: x -> Mul(1) -> Reshape(shape of x) -> Cast(type of x) -> y        After: y is x
 
 Among them: Cast and CastLike to the same type; Reshape, Expand and Tile to the same shape;
-Transpose in order; Pad by nothing; Slice of everything; Concat, Sum, Max, Min and Mean of one
-input; x * 1, x / 1, x - 0, x + (-0), x and true, x or false; Flatten of a matrix; Dropout when it
-is not training. x + 0.0 and x - (-0.0) change the sign of a zero: rounding, not identical.
+Transpose in order; Pad by nothing; Slice of everything; Squeeze and Unsqueeze of nothing; Flatten
+of a matrix; Gather of every index in order; Split into one; Concat, Sum, Max, Min and Mean of one
+input, Concat with empty ones; Resize and Upsample by 1; DepthToSpace and SpaceToDepth by 1; Einsum
+"ij->ij"; pools of 1 by 1 with strides of 1; reductions and global pools over axes of length 1;
+x * 1, x / 1, x ** 1, x - 0, x + (-0), x and true, x or false, x xor false, x bitwise and ~0, or and
+xor 0, x shifted by 0; Max, Min and Clip whose bounds nothing exceeds; Where of a constant, or of
+one value twice; Dropout when it does not train, or drops nothing.
+
+Rounding, not identical: x + 0.0, Where, sums and means of one number may change the sign of a zero;
+Max, Min, Clip and MaxPool a NaN; interpolation by 1 an infinity. A float Clip without bounds stays:
+it makes an infinity finite.
 
 Each condition is proven from constants and inferred shapes; one operand must not widen the other.
 """

@@ -6,11 +6,14 @@ integers are known and whose symbols are not used. Source: the operators' ONNX d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import reduce
 
 from graphopt.contract import NodeView, ValueView
+from graphopt.passes.fold._copies import copies_are_harmless
+from graphopt.passes.fold._extents import EXTENTS
 from graphopt.passes.fold._facts import Dims, Facts
-from graphopt.passes.fold._sizes import Size, product, size
+from graphopt.passes.fold._sizes import Size, Symbol, product, size
 
 Rule = Callable[[NodeView, Facts], "Sequence[Dims | None]"]
 
@@ -62,16 +65,23 @@ def broadcast(shapes: Sequence[Dims | None]) -> Dims | None:
         elif len(wide) == 1 or len(fixed) == 1:
             # Beside a number above 1 a symbol can only stand for that number or for 1.
             result.append(fixed[0] if fixed else wide.pop())
-        else:
+        elif fixed:
             return None
+        else:
+            result.append(reduce(Size.broadcast, sorted(wide, key=str)))
     return tuple(result)
 
 
-def resolved(target: Sequence[Size], source: Dims, *, allowzero: bool) -> Dims | None:
-    """The shape that a Reshape to `target` makes of `source`; None where it cannot be told."""
+def resolved(
+    target: Sequence[Size], source: Dims, *, allowzero: bool, nonzero: Collection[Symbol] = ()
+) -> Dims | None:
+    """The shape that a Reshape to `target` makes of `source`; None where it cannot be told.
+
+    With a size of `nonzero` that is 0 the model does not run.
+    """
     if any(entry.integer is None and not entry.is_nonnegative for entry in target):
         return None  # one that comes out as -1 would be the open one
-    if not allowzero and not _is_certain(target, source):
+    if not allowzero and not copies_are_harmless(target, source, nonzero):
         return None
     dims: list[Size | None] = []
     for index, entry in enumerate(target):
@@ -86,21 +96,6 @@ def resolved(target: Sequence[Size], source: Dims, *, allowzero: bool) -> Dims |
         dims[dims.index(None)] = product(source).divided(rest) if rest.terms else None
     found = [dim for dim in dims if dim is not None]
     return tuple(found) if len(found) == len(dims) else None
-
-
-def _is_certain(target: Sequence[Size], source: Dims) -> bool:
-    """Tell whether an entry that turns out 0, and copies, changes nothing that the model can do.
-
-    It does not where the dimension at its place is 0 as well, and where all else are numbers: then
-    the copied dimension gives a number of elements that is not 0, and the model does not run.
-    """
-    doubtful = [
-        index
-        for index, entry in enumerate(target)
-        if entry.integer is None and index < len(source) and not source[index].vanishes_with(entry)
-    ]
-    rest = [entry.integer for index, entry in enumerate(target) if index not in doubtful]
-    return not doubtful or (len(doubtful) == 1 and all(number and number > 0 for number in rest))
 
 
 def axes_of(node: NodeView, facts: Facts, rank: int, index: int = 1) -> list[int] | None:
@@ -129,7 +124,8 @@ def _reshape(node: NodeView, facts: Facts) -> Sequence[Dims | None]:
     source, target = facts.dims(node.inputs[0]), _target(node, facts)
     if source is None or target is None:
         return []
-    return [resolved(target, source, allowzero=bool(node.attribute("allowzero", 0)))]
+    allowzero = bool(node.attribute("allowzero", 0))
+    return [resolved(target, source, allowzero=allowzero, nonzero=facts.nonzero)]
 
 
 def _target(node: NodeView, facts: Facts) -> list[Size] | None:
@@ -283,5 +279,6 @@ _RULES: dict[str, Rule] = {
     "Squeeze": _squeeze,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
+    **EXTENTS,
     **{f"Reduce{kind}": _reduce for kind in _REDUCING},
 }

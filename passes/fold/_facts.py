@@ -7,14 +7,14 @@ own inputs, where ONNX promises that one name is one size, and from the values t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from graphopt.contract import GraphView, NodeView, ValueView
-from graphopt.passes.fold._sizes import Size, size, symbol
+from graphopt.passes.fold._sizes import Size, Symbol, size, symbol
 
 Dims = tuple[Size, ...]
 Content = npt.NDArray[Any]
@@ -27,9 +27,14 @@ MAX_ELEMENTS = 256
 
 
 class Facts:
-    """Facts about the values of one program, filled in node order."""
+    """Facts about the values of one program, filled in node order.
 
-    def __init__(self) -> None:
+    Attributes:
+        nonzero: Sizes with which the model does not run where they are 0.
+    """
+
+    def __init__(self, nonzero: Iterable[Symbol] = ()) -> None:
+        self.nonzero = frozenset(nonzero)
         self._dims: dict[ValueView, Dims | None] = {}
         self._content: dict[ValueView, Content | None] = {}
         self._numbers: dict[ValueView, int] = {}

@@ -28,11 +28,15 @@ class Symbol(NamedTuple):
         nonnegative: True for dimensions and what is computed from them without a minus.
         local: True for a size that belongs to one value alone; False for what is made of the sizes
             that the main graph's inputs name.
+        is_given: True for a size that an input of the main graph names.
+        most: Sizes that it is never above. It equals one of them, or a number above 0.
     """
 
     name: str
     nonnegative: bool = True
     local: bool = False
+    is_given: bool = False
+    most: tuple[Size, ...] = ()
 
 
 Monomial = tuple[Symbol, ...]
@@ -104,13 +108,6 @@ class Size:
             return "0"
         return "+".join("*".join([str(c), *map(_name, m)]) for m, c in self.terms)
 
-    def vanishes_with(self, other: Size) -> bool:
-        """True where this is 0 whenever `other`, a product of symbols, is."""
-        if len(other.terms) != 1:
-            return False
-        ((symbols, _),) = other.terms
-        return all(set(symbols) <= set(monomial) for monomial, _ in self.terms)
-
     def divided(self, divisor: Size) -> Size | None:
         """The exact quotient by a divisor of one term; None where it is not exact for certain."""
         if len(divisor.terms) != 1:
@@ -145,6 +142,43 @@ class Size:
             return exact
         known = self.is_nonnegative and divisor.is_nonnegative
         return self._rounded_down(by) or _derived("//", self, divisor, nonnegative=known)
+
+    def broadcast(self, other: Size) -> Size:
+        """The length that two lengths broadcast to, neither of them known to be 1.
+
+        Source: ONNX broadcasting.
+        """
+        for first, second in ((self, other), (other, self)):
+            # Where the second is the smaller, it is a number above 1, and the model does not run,
+            # or it is 1.
+            if first in second.most:
+                return first
+        first, second = sorted((self, other), key=str)
+        return _derived("broadcast", first, second, nonnegative=True)
+
+    @property
+    def most(self) -> tuple[Size, ...]:
+        """Sizes that it is the smaller of, beside a number above 0; see Symbol."""
+        if len(self.terms) != 1 or self.degree != 1 or self.terms[0][1] != 1:
+            return ()
+        return self.terms[0][0][0].most
+
+    def smaller(self, other: Size) -> Size:
+        """The smaller of two."""
+        if (other - self).is_nonnegative:
+            return self
+        if (self - other).is_nonnegative:
+            return other
+        first, second = sorted((self, other), key=str)
+        found = _derived(
+            "min", first, second, nonnegative=self.is_nonnegative and other.is_nonnegative
+        )
+        numbers = [s for s in (first, second) if s.integer is not None and s.integer > 0]
+        if len(numbers) != 1:
+            return found
+        most = tuple(s for s in (first, second) if s.integer is None)
+        ((((made,), _),)) = found.terms
+        return Size((((made._replace(most=most),), 1),))
 
     def _rounded_down(self, by: int | None) -> Size | None:
         """The quotient of `by * n + rest` with rest below `by`, where nothing is negative."""
@@ -182,7 +216,16 @@ def symbol(name: str, *, nonnegative: bool = True, local: bool = False) -> Size:
         nonnegative: It is a dimension, or computed from such.
         local: It is no size that an input of the main graph names.
     """
-    return _symbol(repr(name), nonnegative=nonnegative, local=local)
+    return _symbol(repr(name), nonnegative=nonnegative, local=local, given=not local)
+
+
+def derived(name: str, parts: Iterable[Size]) -> Size:
+    """A dimension that has no polynomial, as a symbol named after what it is computed from.
+
+    It is a local one: should ONNX's inference know its number, that is to be preferred.
+    """
+    text = f"{name}({', '.join(map(str, parts))})"
+    return _symbol(text, nonnegative=True, local=True)
 
 
 def product(sizes: Iterable[Size]) -> Size:
@@ -193,10 +236,10 @@ def product(sizes: Iterable[Size]) -> Size:
     return total
 
 
-def _symbol(name: str, *, nonnegative: bool, local: bool) -> Size:
+def _symbol(name: str, *, nonnegative: bool, local: bool, given: bool = False) -> Size:
     if len(name) > _LONGEST_NAME:
         name = hashlib.sha256(name.encode()).hexdigest()
-    return Size((((Symbol(name, nonnegative, local),), 1),))
+    return Size((((Symbol(name, nonnegative, local, given),), 1),))
 
 
 def _size(value: Size | int) -> Size:

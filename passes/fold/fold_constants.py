@@ -31,6 +31,7 @@ from graphopt.contract import (
     Use,
     ValueView,
 )
+from graphopt.passes._operations import may_be_constant
 from graphopt.passes.fold._cones import LINKING_BYTES, Cone, find_cones
 
 _NEVER = RANDOM_OPERATORS | frozenset(
@@ -183,10 +184,11 @@ def _operands(node: NodeView) -> list[ValueView] | None:
     """The values whose content a node needs; None for what is never folded."""
     if node.op_type in _NEVER or node.bodies or node.is_opaque or _restores_a_weight(node):
         return None
-    if any(value is not None and value.is_graph_output for value in node.outputs):
+    outputs = [value for value in node.outputs if value is not None]
+    if any(value.is_graph_output or not may_be_constant(value) for value in outputs):
         return None
     found = [v for i, v in enumerate(node.inputs) if v is not None and not _type_only(node, i)]
-    return list(dict.fromkeys(found)) if any(v is not None for v in node.outputs) else None
+    return list(dict.fromkeys(found)) if outputs else None
 
 
 def _restores_a_weight(node: NodeView) -> bool:

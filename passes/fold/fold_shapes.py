@@ -3,16 +3,17 @@
 Before: x -> Shape -> Gather(0) -> Unsqueeze -> Concat(., 8, 64) -> Reshape(a, .)
 After:  Reshape(a, [0, 8, 64])
 
-Three kinds of rewrites, all of them identical:
+Four kinds of rewrites, all of them identical:
 - a computed integer tensor whose every element is known becomes a constant;
 - the target of a Reshape becomes a constant where one is left: 0 for a dimension that is copied,
   -1 for at most one that is not known; that of an Expand, with 1 for dimensions that stay;
-- integer tensors that are equal for every size of the open dimensions are computed once.
+- integer tensors that are equal for every size of the open dimensions are computed once;
+- what is left is computed by fewer nodes: a Shape with start and end for Shape, Gather, Unsqueeze.
 
 Dimensions are taken to be below 2**31, and products of them to fit into 64 bits; 32-bit arithmetic
-on them is not followed. A target is left alone where an open entry might turn out 0 and copy a
-dimension that is not. A -1 is never put beside a copied dimension, unless the
-model's own target had it there: where the copied one is 0, ONNX could not tell the other.
+on them is not followed. At most one open size is taken to be 0 in a run; a target is left alone
+where an open entry might then copy a dimension that is not 0. A -1 is never put beside a copied
+dimension that may be 0, unless the model's own target had it there: ONNX could not tell the -1.
 Symbols are trusted where ONNX promises them, on the graph's inputs, and nowhere else.
 """
 
@@ -36,10 +37,12 @@ from graphopt.contract import (
     Skip,
     ValueView,
 )
-from graphopt.passes.fold._contents import output_content
-from graphopt.passes.fold._dims import output_dims, resolved
+from graphopt.passes._operations import may_be_constant
 from graphopt.passes.fold._facts import Dims, Facts, integers, walk
+from graphopt.passes.fold._learnt import learnt
+from graphopt.passes.fold._shorter import shortened
 from graphopt.passes.fold._sizes import Size
+from graphopt.passes.fold._targets import expand_target, own_reshape_target
 
 T = TypeVar("T")
 
@@ -60,42 +63,14 @@ class FoldShapes:
     def plan(self, graph: GraphView, context: Context) -> Iterable[Rewrite | Skip]:
         """Learn all there is to know first, then rewrite; what was learnt stays true meanwhile."""
         nodes = walk(graph)
-        facts = _learn(nodes)
+        facts = learnt(graph, nodes, context)
         for node in nodes:
             yield from _constants(node, facts)
         for node in nodes:
             if node.op_type in _TARGETS and not node.is_opaque:
                 yield from _target(node, facts)
         yield from _shared(graph, facts, {})
-
-
-_MALFORMED = (IndexError, ValueError, ZeroDivisionError, RuntimeError, TypeError)
-"""What rules raise on a node that no runtime would accept either (axes out of range)."""
-
-
-def _learn(nodes: Iterable[NodeView]) -> Facts:
-    facts = Facts()
-    for node in nodes:
-        known = list(_told(output_dims, node, facts) or [])
-        for index, value in enumerate(node.outputs):
-            if value is not None:
-                facts.learn(value, known[index] if index < len(known) else None, None)
-        first = node.outputs[0] if node.outputs else None
-        if first is not None and node.op_type != "Constant":
-            content = _told(output_content, node, facts)
-            if content is not None:
-                facts.learn(first, facts.dims(first), content)
-    return facts
-
-
-def _told(rule: Callable[[NodeView, Facts], T], node: NodeView, facts: Facts) -> T | None:
-    """What a rule tells of a node; nothing where the node is not what its operator asks for."""
-    if node.is_opaque:
-        return None
-    try:
-        return rule(node, facts)
-    except _MALFORMED:
-        return None
+        yield from shortened(graph, facts)
 
 
 def _constants(node: NodeView, facts: Facts) -> Iterator[Rewrite]:
@@ -103,7 +78,7 @@ def _constants(node: NodeView, facts: Facts) -> Iterator[Rewrite]:
     if value is None or value.is_constant or value.is_graph_output or value.dtype is None:
         return
     known = integers(facts.content(value))
-    if known is None or not _is_needed(value, facts):
+    if known is None or not may_be_constant(value) or not _is_needed(value, facts):
         return
     array = known.astype(value.dtype)
     yield Rewrite(value.label(), Effect.IDENTICAL, _replacing(value, array))
@@ -131,14 +106,17 @@ def _target(node: NodeView, facts: Facts) -> Iterator[Rewrite | Skip]:
     if target is None or content is None or content.ndim != 1 or integers(content) is not None:
         return
     source = facts.dims(node.inputs[0])
-    found = None if source is None else _TARGETS[node.op_type](node, list(content), source)
+    found = None if source is None else _TARGETS[node.op_type](node, list(content), source, facts)
     if found is None:
         yield Skip("more than one dimension of the target is open")
         return
     array = np.array(found, dtype=np.int64)
+    copies = 0 in found and not any(entry.integer == 0 for entry in content)
 
     def give(edit: Editor) -> None:
         edit.set_input(node, 1, edit.constant(array, target.name, node.graph))
+        if copies and node.attribute("allowzero", 0):
+            edit.set_attribute(node, "allowzero", None)
 
     yield Rewrite(_root(node), Effect.IDENTICAL, give)
 
@@ -147,41 +125,9 @@ def _root(node: NodeView) -> str:
     return next((value.label() for value in node.outputs if value is not None), node.label())
 
 
-def _reshape_target(node: NodeView, target: list[Size], source: Dims) -> list[int] | None:
-    allowzero = bool(node.attribute("allowzero", 0))
-    dims = resolved(target, source, allowzero=allowzero)
-    if dims is None and any(e.integer is None and e not in source for e in target):
-        return None
-    found: list[int] = []
-    for index, entry in enumerate(dims or target):
-        copied = index < len(source) and entry == source[index]
-        if entry.integer is not None:
-            found.append(entry.integer)
-        else:
-            found.append(0 if copied and not allowzero else -1)
-    opened = [index for index, entry in enumerate(found) if entry == -1]
-    if len(opened) > 1 or (opened and 0 in found and target[opened[0]].integer != -1):
-        return None
-    literal = any(entry.integer == 0 for entry in dims or ())
-    return None if literal and not allowzero else found
-
-
-def _expand_target(node: NodeView, target: list[Size], source: Dims) -> list[int] | None:
-    found = []
-    for index, entry in enumerate(target):
-        axis = index - len(target) + len(source)
-        if entry.integer is not None:
-            found.append(entry.integer)
-        elif axis >= 0 and entry == source[axis]:
-            found.append(1)
-        else:
-            return None
-    return found
-
-
-_TARGETS: dict[str, Callable[[NodeView, list[Size], Dims], list[int] | None]] = {
-    "Reshape": _reshape_target,
-    "Expand": _expand_target,
+_TARGETS: dict[str, Callable[[NodeView, list[Size], Dims, Facts], list[int] | None]] = {
+    "Reshape": own_reshape_target,
+    "Expand": expand_target,
 }
 
 

@@ -71,6 +71,8 @@ class FuseReshapes:
         source = first.inputs[0]
         if first.is_opaque or first.graph is not node.graph or source is None:
             return Skip("the first is not a plain one beside the second")
+        if not (target.readers or target.is_graph_output):
+            return None  # dead; many such may read one value
         if between.is_graph_output or len(between.readers) != 1:
             return Skip("what lies between is read elsewhere")
         inner, outer = template_of(first), template_of(node)

@@ -29,6 +29,8 @@ _ROUNDED = frozenset(
 """Kernels that compute blocks and remainders in different ways may move the last bit."""
 _MAX_BYTES = 1 << 20
 """Larger constants are not copied in another order."""
+_MAX_REGION = 128
+"""More nodes are not searched for one Transpose: a long chain would be, for each one in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Found:
     """A Transpose, and the region above it through which it can go.
 
     Attributes:
-        region: Elementwise nodes, in graph order.
+        region: Elementwise nodes, each behind those whose results it reads.
         undone: Values that enter the region, with what they were before they were transposed.
     """
 
@@ -88,7 +90,7 @@ class HoistTransposes:
             return Skip("no fewer nodes would remain")
         exact = all(inner.op_type in _EXACT for inner in search.region)
         effect = Effect.IDENTICAL if exact else Effect.ROUNDING
-        ordered = [inner for inner in graph.nodes if inner in search.region]
+        ordered = _in_order(above.producer, search.region)
         return Found(node, search.perm, ordered, search.undone, effect)
 
     def rewrite(self, match: Found, edit: Editor) -> None:
@@ -135,6 +137,8 @@ def _explore(search: _Search, value: ValueView, below: NodeView) -> Skip | None:
         node = pending.pop().producer
         assert node is not None
         search.region[node] = None
+        if len(search.region) > _MAX_REGION:
+            return Skip("too many nodes stand above it")
         for operand in node.inputs:
             if operand is None or (operand.producer in search.region and not operand.is_constant):
                 continue
@@ -148,6 +152,23 @@ def _explore(search: _Search, value: ValueView, below: NodeView) -> Skip | None:
             else:
                 _enter(search, operand)
     return None
+
+
+def _in_order(end: NodeView | None, region: dict[NodeView, None]) -> list[NodeView]:
+    """The region's nodes, each behind those whose results it reads."""
+    found: dict[NodeView, None] = {}
+    pending = [end]
+    while pending:
+        node = pending[-1]
+        makers = [value.producer for value in node.inputs if value is not None] if node else []
+        missing = [maker for maker in makers if maker in region and maker not in found]
+        if node is not None and not missing:
+            found[node] = None
+        if missing:
+            pending += reversed(missing)
+        else:
+            pending.pop()
+    return list(found)
 
 
 def _late(search: _Search, pending: list[ValueView], below: NodeView) -> bool:
@@ -197,7 +218,7 @@ def _entered(
         if array.ndim == 0 or array.size == 1:
             return value
         wide = array.reshape([1] * (len(match.perm) - array.ndim) + list(array.shape))
-        moved = np.ascontiguousarray(wide.transpose(match.perm))
+        moved = np.asarray(wide.transpose(match.perm), order="C")
         found = edit.constant(moved, f"{value.name}_transposed", match.node.graph)
     else:
         made = edit.insert(

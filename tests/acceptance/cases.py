@@ -33,12 +33,18 @@ class Case:
         content: Gives the file's bytes.
         feeds: Gives inputs to try, the first that run are good.
         folder: Where its external data lies.
+        expected: Gives the outputs that belong to each of `feeds`, in the graph's order.
+        rtol: How far a result may be from an expected output, as onnx itself compares them.
+        atol: The same, absolute.
     """
 
     name: str
     content: Callable[[], bytes]
     feeds: Callable[[], Iterator[Feeds]]
     folder: Path | None = None
+    expected: Callable[[], Iterator[list[Any]]] = lambda: iter(())
+    rtol: float = 1e-3
+    atol: float = 1e-7
 
 
 def node_cases() -> list[Case]:
@@ -53,7 +59,11 @@ def node_cases() -> list[Case]:
 
 def _node_case(item: Any) -> Case:
     model: ModelProto = item.model
-    return Case(item.name, model.SerializeToString, lambda: _node_feeds(model, item.data_sets))
+    return Case(
+        item.name, model.SerializeToString, lambda: _node_feeds(model, item.data_sets),
+        expected=lambda: (list(map(_plain, outputs)) for _, outputs in item.data_sets),
+        rtol=item.rtol, atol=item.atol,
+    )  # fmt: skip
 
 
 def _node_feeds(model: ModelProto, data_sets: list[Any]) -> Iterator[Feeds]:
@@ -69,9 +79,12 @@ def _plain(value: Any) -> Any:
 def data_cases() -> list[Case]:
     """The model.onnx files that onnx ships for its backend tests."""
     return [
-        Case(str(path.parent.relative_to(_DATA)), path.read_bytes, _reader(path))
+        Case(
+            str(path.parent.relative_to(_DATA)), path.read_bytes, _reader(path),
+            expected=_outputs_reader(path),
+        )
         for path in sorted(_DATA.rglob("model.onnx"))
-    ]
+    ]  # fmt: skip
 
 
 def _reader(path: Path) -> Callable[[], Iterator[Feeds]]:
@@ -83,6 +96,18 @@ def _reader(path: Path) -> Callable[[], Iterator[Feeds]]:
                 for index, info in enumerate(model.graph.input)
                 if (folder / f"input_{index}.pb").exists()
             }
+
+    return read
+
+
+def _outputs_reader(path: Path) -> Callable[[], Iterator[list[Any]]]:
+    def read() -> Iterator[list[Any]]:
+        model = onnx.load(path)
+        for folder in sorted(path.parent.glob("test_data_set_*")):
+            yield [
+                _from_file(folder / f"output_{index}.pb", info.type.WhichOneof("value"))
+                for index, info in enumerate(model.graph.output)
+            ]
 
     return read
 

@@ -42,13 +42,34 @@ NOISE_FACTOR = 20
 GROWTH = 64 << 10
 """Bytes that folding small constants may add to a file."""
 NOT_IN_THE_CATALOGUE = {
+    "deduplicate_nodes",
+    "eliminate_expand",
+    "eliminate_if",
+    "eliminate_inverse",
+    "eliminate_loop_state",
+    "eliminate_repeated",
+    "fuse_casts",
+    "fuse_concats",
+    "fuse_data_movement",
+    "fuse_gather_affine",
+    "fuse_gelu",
     "fuse_gemm_batchnorm",
+    "fuse_hardswish",
+    "fuse_layernorm",
+    "fuse_mish",
     "fuse_pad_conv",
-    "fuse_reshapes",
+    "fuse_repeats",
+    "fuse_reshaped_gemm",
+    "fuse_rmsnorm",
+    "fuse_rolls",
+    "fuse_slices",
     "fuse_transposes",
     "hoist_transposes",
+    "inline_functions",
+    "sink_splits",
+    "unroll_loop",
 }
-"""Passes that find nothing in its models."""
+"""Passes that find nothing in its models, or that others forestall there."""
 
 
 @dataclass

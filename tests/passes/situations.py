@@ -1,188 +1,227 @@
-"""One model for each situation that every pass must cope with.
-
-Each is rich enough that all of the first passes have something to do in it: a Conv with its
-BatchNormalization, Identity nodes, constant arithmetic, equal constants, dead nodes.
-"""
+"""One model for each situation that every pass must cope with, around any piece of graph."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import numpy as np
-from onnx import ModelProto, helper, numpy_helper
+import onnx
+from onnx import ModelProto, TensorProto, helper
 
+import graphopt
+from graphopt.contract import AnyPass
 from tests.build import parse
-from tests.passes.placed import Place, placed
-from tests.passes.support import Array
+from tests.passes.piece import Piece, with_functions
+from tests.passes.pieces.first import FIRST
+from tests.passes.rewiring import (
+    FLOATS,
+    as_constant_nodes,
+    between,
+    enclose,
+    ends,
+    names_in,
+    prepend,
+    read,
+    reread,
+    scalar,
+    stacked,
+)
 
-HEAD = '<ir_version: 10, opset_import: ["" : 18]>'
-X, Y = "float[2,3,6,6]", "float[2,4,6,6]"
-CONV = "h = Conv <pads = [1, 1, 1, 1]> (s, w, b)\n"
-NORM = "n = BatchNormalization(h, scale, shift, mean, var)\n"
-PIECE = f"""
-    t = Identity(x)
-    k = Add(k1, k2)
-    s = Mul(t, k)
-    {CONV} {NORM}
-    r = Relu(n)
-    p = Mul(r, d1)
-    q = Sub(p, d2)
-    dead = Neg(q)
-    gone = Exp(dead)
-    y = Identity(q)
-"""
-
-
-def values() -> dict[str, Array]:
-    """The constants of PIECE; d1 and d2 are equal, and so are scale and var."""
-    rng = np.random.default_rng(11)
-    made = {
-        "k1": rng.standard_normal((3, 1, 1)),
-        "k2": rng.standard_normal((3, 1, 1)),
-        "w": rng.standard_normal((4, 3, 3, 3)),
-        "b": rng.standard_normal(4),
-        "scale": rng.random(4) + 0.5,
-        "shift": rng.standard_normal(4),
-        "mean": rng.standard_normal(4),
-        "d1": rng.random((4, 1, 1)) + 0.5,
-    }
-    arrays = {name: array.astype(np.float32) for name, array in made.items()}
-    return {**arrays, "var": arrays["scale"].copy(), "d2": arrays["d1"].copy()}
+TOP = 4.5
+"""Where x and y are cut off: most elements go on varying."""
 
 
-def _main(nodes: str, outputs: Mapping[str, str] | None = None, inputs: str = "") -> ModelProto:
-    listed = ", ".join(f"{kind} {name}" for name, kind in {"y": Y, **(outputs or {})}.items())
-    return parse(f"{HEAD} g ({X} x{inputs}) => ({listed}) {{ {nodes} }}", **values())
+class Situation(Protocol):
+    """Builds a model around a piece of graph.
 
-
-def _placed(place: Place, *, captured: bool = False) -> ModelProto:
-    return placed(place, PIECE, values(), x=X, y=Y, captured=captured)
-
-
-def graph_outputs() -> ModelProto:
-    """What the passes match is given back by the graph as well."""
-    column, small = "float[4,1,1]", "float[3,1,1]"
-    return _main(PIECE, {"t": X, "k": small, "h": Y, "q": Y, "dead": Y, "d1": column})
-
-
-def two_readers() -> ModelProto:
-    """Every matched value has another reader."""
-    more = """
-        s2 = Sub(t, k)
-        h2 = Abs(h)
-        n2 = Abs(n)
-        m = ReduceMean <keepdims = 1, axes = [1]> (s2)
-    """.replace(", axes = [1]> (s2)", "> (s2, one)")
-    rest = "a1 = Add(q, h2)\na2 = Add(a1, n2)\na3 = Add(a2, m)\ny = Identity(a3)"
-    model = _main(PIECE.replace("y = Identity(q)", more + rest))
-    model.graph.initializer.append(numpy_helper.from_array(np.array([1]), "one"))
-    return model
-
-
-def left_out_inputs() -> ModelProto:
-    """Optional inputs are left out: in the middle, and at the end."""
-    nodes = PIECE.replace("k = Add(k1, k2)", "c = Clip(k1, , top)\nk = Add(c, k2)")
-    nodes = nodes.replace("(s, w, b)", '(s, w, "")')
-    nodes = nodes.replace("y = Identity(q)", "i = Identity(q)\ny = Clip(i, , top)")
-    model = _main(nodes)
-    model.graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "top"))
-    return model
-
-
-def used_twice() -> ModelProto:
-    """One tensor is used twice by one node."""
-    nodes = PIECE.replace("Add(k1, k2)", "Mul(k1, k1)").replace("Mul(t, k)", "Mul(t, t)")
-    nodes = nodes.replace("(h, scale, shift, mean, var)", "(h, var, shift, shift, var)")
-    nodes = nodes.replace("r = Relu(n)", "a = Mul(n, n)\nr = Add(a, k)")
-    nodes = nodes.replace("p = Mul(r, d1)", "e = Div(d1, d2)\np = Mul(r, e)")
-    return _main(nodes.replace("r = Add(a, k)", "f = ReduceMax <keepdims = 0> (k)\nr = Add(a, f)"))
-
-
-def names_taken() -> ModelProto:
-    """The names that a pass would give to new values and nodes belong to others already."""
-    nodes = """
-        k_1 = Abs(x)
-        w_bias = Neg(k_1)
-        w_fused_1 = Mul(w_bias, w_fused)
-        x_a = Sub(x, w_fused_1)
+    A pass, where it is given, is the one that the model is for; else it is for recipe `exact`.
     """
-    model = _main(nodes + PIECE.replace("Identity(x)", "Identity(x_a)"))
-    model.graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "w_fused"))
-    for number, node in enumerate(model.graph.node):
-        node.name = f"k_{number + 2}"
-    return model
+
+    def __call__(self, piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto: ...
 
 
-def constant_nodes() -> ModelProto:
-    """Every weight sits in a Constant node."""
-    model = _main(PIECE)
-    del model.graph.initializer[:]
-    for name, array in values().items():
-        tensor = numpy_helper.from_array(array)
-        model.graph.node.insert(0, helper.make_node("Constant", [], [name], value=tensor))
-    return model
+def plain(piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto:
+    """The piece is the whole graph."""
+    return piece.model()
 
 
-def shared_weights() -> ModelProto:
-    """Other nodes read the weights, too."""
-    more = "h2 = Conv <pads = [1, 1, 1, 1]> (s, w, b)\nj = Mul(h2, d1)\n"
-    more += "l = Add(j, scale4)\nu = Add(q, l)"
-    nodes = PIECE.replace(
-        "y = Identity(q)", f"{more}\nz = Mul(t, k1)\nv = ReduceMax(z)\ny = Add(u, v)"
-    )
-    reshaped = "four = Constant <value = int64[3] {4, 1, 1}> ()\nscale4 = Reshape(scale, four)"
-    return _main(reshaped + nodes)
+def if_branch(piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto:
+    """It is a branch of an If."""
+    return piece.model("if")
 
 
-def overridable() -> ModelProto:
-    """Every initializer is a graph input as well: a default that callers may override."""
-    inputs = "".join(
-        f", float[{','.join(map(str, array.shape))}] {name}" for name, array in values().items()
-    )
-    return _main(PIECE, inputs=inputs)
+def if_branch_captured(piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto:
+    """The same, with its constants in the main graph."""
+    return piece.model("if", captured=True)
 
 
-def ir_version_3() -> ModelProto:
-    """Initializers would have to be inputs: constants are Constant nodes, old and new ones."""
-    model = constant_nodes()
-    model.ir_version = 3
-    model.opset_import[0].version = 9
-    return model
+def loop_body(piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto:
+    """It is the body of a Loop."""
+    return piece.model("loop")
 
 
-def scan_body() -> ModelProto:
-    """The piece stands in the body of a Scan, which goes over the first axis."""
-    body = PIECE.replace("Identity(x)", "Add(x, state)")
-    text = f"""{HEAD} g (float[3,2,3,6,6] xs, float start) => (float last, float[3,2,4,6,6] ys) {{
-        last, ys = Scan <num_scan_inputs = 1, body = step (float state, {X} x) =>
-            (float state_next, {Y} y) {{
-                {body}
-                e = Identity(state)
-                state_next = Neg(e)
+def loop_body_captured(piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto:
+    """The same, with its constants in the main graph."""
+    return piece.model("loop", captured=True)
+
+
+def function(piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto:
+    """It is a local function, which knows no shapes."""
+    return piece.model("function")
+
+
+def scan_body(piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto:
+    """It is the body of a Scan, which goes over the first axis."""
+    kinds = {name: stacked(kind) for name, kind in (("x", piece.x), ("y", piece.y or piece.x))}
+    mixed = piece.x.startswith("float[")
+    text = f"""<ir_version: 10, opset_import: ["" : {piece.opset}, "local" : 1]>
+    g ({kinds["x"]} xs, float start) => (float last, {kinds["y"]} ys) {{
+        last, ys = Scan <num_scan_inputs = 1, body = step (float state, {piece.x} x) =>
+            (float state_next, {piece.y or piece.x} y) {{
+                {"x_s = Add(x, state)" if mixed else ""}
+                {piece.nodes}
+                state_next = Neg(state)
             }}> (start, xs)
     }}"""
-    return parse(text, **values())
+    model = parse(text, **piece.constants)
+    if mixed:
+        (body,) = (a.g for a in model.graph.node[0].attribute if a.HasField("g"))
+        reread(body.node[1:], "x", "x_s")
+    return with_functions(model, piece)
 
 
-def domain_spelled_out() -> ModelProto:
+def domain_spelled_out(piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto:
     """The standard domain is imported as `ai.onnx`."""
-    model = _main(PIECE)
+    model = piece.model()
     model.opset_import[0].domain = "ai.onnx"
     return model
 
 
-def nothing_to_do() -> ModelProto:
-    """No pass finds anything here."""
-    text = HEAD + "g (float[2,3] x) => (float[2,3] y) { a = MatMul(x, m) y = Tanh(a) }"
+def graph_outputs(piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto:
+    """Everything that is computed, and a constant, is given back by the graph as well."""
+    model = piece.model()
+    model.graph.output.extend(between(model, piece))
+    for tensor in model.graph.initializer[:1]:
+        model.graph.output.append(
+            helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        )
+    return model
+
+
+def two_readers(piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto:
+    """Everything that is computed has another reader, whose result is an output."""
+    model = piece.model()
+    for info in between(model, piece):
+        result = f"{info.name}_read"
+        model.graph.node.extend(read(info.name, result, info.type.tensor_type.elem_type))
+        model.graph.output.add(name=result, type=info.type)
+    return model
+
+
+def left_out_inputs(piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto:
+    """Optional inputs are left out: in the middle, and, spelled as empty, at the end."""
+    model = piece.model()
+    for node in model.graph.node:
+        if node.domain == "":
+            formal = onnx.defs.get_schema(node.op_type, piece.opset, "").inputs
+            rest = [f.option == onnx.defs.OpSchema.FormalParameterOption.Optional for f in formal]
+            node.input.extend("" for _ in rest[len(node.input) :] if all(rest[len(node.input) :]))
+    tops = {end: scalar(f"top_{end}", TOP, kind) for end, kind in ends(model)}
+    model.graph.initializer.extend(tops.values())
+    first = helper.make_node("Clip", ["x", "", "top_x"], ["x_0"])
+    last = helper.make_node("Clip", ["y_0", "", "top_y"], ["y"])
+    return enclose(model, first, last)
+
+
+def used_twice(piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto:
+    """One tensor is used twice by one node: in front, behind, and where the piece says so."""
+    nodes = piece.nodes
+    for old, new in piece.twice.items():
+        assert old in nodes
+        nodes = nodes.replace(old, new)
+    model = piece.model(nodes=nodes)
+    (_, kind), _ = ends(model)
+    first = helper.make_node("Mul" if kind in FLOATS else "Max", ["x", "x"], ["x_0"])
+    return enclose(model, first, helper.make_node("Mul", ["y_0", "y_0"], ["y"]))
+
+
+def names_taken(piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto:
+    """The names that a pass gives to new values and nodes belong to others already."""
+    model = piece.model()
+    passes = [instance] if instance else None
+    after = graphopt.optimize(model, passes=passes, verify=False).model.proto
+    names = sorted(set(names_in(after)) - set(names_in(model))) or ["x_1"]
+    kind = model.graph.input[0].type.tensor_type.elem_type
+    taken, source = [], "x"
+    for name in names:
+        taken += read(source, name, kind)
+        taken[-1].name, source = name, name
+    reread(model.graph.node, "x", source)
+    model.graph.initializer.append(scalar(f"{names[0]}_1", -9, kind))
+    last = helper.make_node("Max", [source, f"{names[0]}_1"], ["x_0"])
+    reread(model.graph.node, source, "x_0")
+    return prepend(model, [*taken, last])
+
+
+def constant_nodes(piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto:
+    """Every constant sits in a Constant node."""
+    return as_constant_nodes(piece.model())
+
+
+def shared_weights(piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto:
+    """Other nodes read the constants, too."""
+    model = piece.model()
+    (_, kind), _ = ends(model)
+    model.graph.node.append(helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0))
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.BOOL:
+            continue
+        cast, result = f"largest_{tensor.name}", f"{tensor.name}_read"
+        model.graph.node.append(
+            helper.make_node("CastLike", ["largest", tensor.name], [cast])
+            if tensor.data_type != kind
+            else helper.make_node("Abs", ["largest"], [cast])
+        )
+        model.graph.node.append(helper.make_node("Add", [tensor.name, cast], [result]))
+        model.graph.output.append(
+            helper.make_tensor_value_info(result, tensor.data_type, tensor.dims)
+        )
+    return model
+
+
+def overridable(piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto:
+    """Every floating-point initializer is a graph input as well: a default callers may override."""
+    model = piece.model()
+    model.graph.input.extend(
+        helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in model.graph.initializer
+        if tensor.data_type in FLOATS
+    )
+    return model
+
+
+def ir_version_3(piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto:
+    """Initializers would have to be inputs: constants are Constant nodes, old and new ones."""
+    model = as_constant_nodes(piece.model(opset=piece.old))
+    if not piece.functions:  # they come with IR version 8
+        model.ir_version = 3
+    return model
+
+
+def nothing_to_do(piece: Piece = FIRST, instance: AnyPass | None = None) -> ModelProto:
+    """No pass finds anything here, whatever the piece."""
+    head = '<ir_version: 10, opset_import: ["" : 18]>'
+    text = head + "g (float[2,3] x) => (float[2,3] y) { a = MatMul(x, m) y = Tanh(a) }"
     return parse(text, m=np.random.default_rng(5).standard_normal((3, 3)).astype(np.float32))
 
 
-SITUATIONS: dict[str, Callable[[], ModelProto]] = {
-    "plain": lambda: _main(PIECE),
-    "if branch": lambda: _placed("if"),
-    "if branch, captured": lambda: _placed("if", captured=True),
-    "loop body": lambda: _placed("loop"),
-    "function": lambda: _placed("function"),
+SITUATIONS: dict[str, Situation] = {
+    "plain": plain,
+    "if branch": if_branch,
+    "if branch, captured": if_branch_captured,
+    "loop body": loop_body,
+    "loop body, captured": loop_body_captured,
+    "function": function,
     "scan body": scan_body,
     "domain spelled out": domain_spelled_out,
     "graph outputs": graph_outputs,

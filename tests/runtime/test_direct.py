@@ -52,6 +52,8 @@ CASES: list[tuple[str, list[Array]]] = [
     ("Unsqueeze(v0, v1)", [X, ints(3, 1)]),
     ("Squeeze(v0, v1)", [X[:1], ints(-2)]),
     ("Transpose(v0)", [X]),
+    ("Transpose(v0)", [X[0, 0]]),
+    ("Expand(v0, v1)", [X[0, 0], ints()]),
     ("Transpose<perm = [1, 0]>(v0)", [X]),
     ("Reshape(v0, v1)", [X, ints(0, -1, 1)]),
     ("Reshape(v0, v1)", [X, ints(-1)]),

@@ -175,3 +175,14 @@ def test_a_quantization_annotation_follows() -> None:
     after = run(model, PASS).after
     (kept,) = after.graph.quantization_annotation
     assert kept.quant_parameter_tensor_names[0].value in weights(after.graph)
+
+
+def test_a_constant_that_the_graph_gives_back_stays() -> None:
+    model = parse("""g (float[3] x) => (float[3] z, float[3] b) {
+        a = Constant <value = float[3] {1.0, 2.0, 3.0}> ()
+        y = Add(x, a)
+        b = Constant <value = float[3] {1.0, 2.0, 3.0}> ()
+        z = Mul(y, b)
+    }""")
+    outcome = run(model, DeduplicateInitializers())
+    assert (outcome.rewrites, outcome.left_out) == (0, [])

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 
 from onnx import ModelProto, ValueInfoProto
 
-from graphopt.contract import ValueView
+from graphopt.contract import Context, ValueView
 from graphopt.graph.views import graph_view
 from graphopt.passes.fold._facts import Facts, walk
+from graphopt.passes.fold._learnt import learnt
 from graphopt.passes.fold._sizes import Size, Symbol, size, symbol
-from graphopt.passes.fold.fold_shapes import _learn
 from tests.build import build
 from tests.passes.support import Array, Feeds, answers, random_feeds
 
@@ -65,7 +65,7 @@ class Learnt:
         program = build(model)
         graph = graph_view(program.main, program)
         nodes = walk(graph)
-        self.facts: Facts = _learn(nodes)
+        self.facts: Facts = learnt(graph, nodes, Context())
         self.values: dict[str, ValueView] = {value.name: value for value in graph.inputs}
         for node in graph.nodes:
             self.values.update((v.name, v) for v in node.outputs if v is not None)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from graphopt.passes.fold import _dims
+from graphopt.passes.fold._extents import EXTENTS
 from tests.passes.fold.learning import Learnt, sizes_of
 from tests.passes.fold.test_dims import EMPTY, NAMES, WORLDS, f32, i64, model
 
@@ -148,7 +149,7 @@ ROWS = [
 
 
 def test_every_rule_is_in_the_table() -> None:
-    assert set(CASES) | set(REDUCING) == set(_dims._RULES)
+    assert set(CASES) | set(REDUCING) | set(EXTENTS) == set(_dims._RULES)
 
 
 @pytest.mark.parametrize("case", ROWS)

@@ -9,7 +9,7 @@ import pytest
 
 from graphopt.passes.fold.fold_constants import FoldConstants
 from tests.build import parse
-from tests.passes.support import Array, run
+from tests.passes.support import Array, agree, run
 
 FOLD = FoldConstants()
 HEAD = '<ir_version: 10, opset_import: ["" : 20, "com.example" : 1]>'
@@ -70,3 +70,23 @@ def test_a_mean_of_no_integers(dtype: Any) -> None:
     assert outcome.left_out == []
     text = HEAD + "g (int64[1] x) => (int64[1] y) { a = Neg(k) y = Add(x, a) }"
     assert run(parse(text, k=i64(1)), FOLD).lines == ["y = Add(x, a_1)"]
+
+
+def test_a_range_that_takes_one_number_in_a_vector_keeps_it_computed() -> None:
+    """ONNX Runtime runs it, but does not load it once the vector is a constant."""
+    text = f"""{HEAD} g (float[2] x) => (float[2] y, int64[N] r)
+    <int64 z = {{0}}, int64 o = {{1}}> {{
+        n = Add(k, k) m = Sub(n, k) r = Range(z, m, o) y = Neg(x)
+    }}"""
+    outcome = run(parse(text, k=i64(3)), FOLD)
+    assert [node.op_type for node in outcome.after.graph.node] == ["Sub", "Range", "Neg"]
+    agree(outcome.before, outcome.after)
+
+
+def test_a_range_of_numbers_takes_constants() -> None:
+    text = f"""{HEAD} g (float[2] x) => (float[2] y, int64[N] r)
+    <int64 z = {{0}}, int64 o = {{1}}> {{
+        n = Add(o, o) s = Range(z, n, o) r = Neg(s) y = Neg(x)
+    }}"""
+    assert run(parse(text), FOLD).lines[-1].startswith("y = Neg")
+    assert "Range" not in str(run(parse(text), FOLD).lines)

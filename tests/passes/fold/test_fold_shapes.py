@@ -216,13 +216,13 @@ def test_values_of_every_reader_are_replaced() -> None:
             h = Shape <start = 1> (x)
             a = Shape <end = 1> (x)
             b = Add(h, a)
-            y = Sub(b, h)
+            y = Mod(b, h)
             z = If (c) <
                 then_branch = yes () => (int64[1] p) { p = Mul(h, a) },
                 else_branch = no () => (int64[1] q) { q = Sub(a, h) }
             > }"""
     )
-    assert outcome.lines[2:4] == ["b = Add(h_1, a)", "y = Sub(b, h_1)"]
+    assert outcome.lines[2:4] == ["b = Add(h_1, a)", "y = Mod(b, h_1)"]
     assert "  then_branch: p = Mul(h_1, a)" in outcome.lines
     assert outcome.weights == {"h_1": i64(4)}
 

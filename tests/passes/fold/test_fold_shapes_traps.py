@@ -149,7 +149,7 @@ def test_a_body_that_declares_its_first_turn(dims: str) -> None:
     )
     outcome = run(model, FOLD)
     agree(outcome.before, outcome.after, exact=True)
-    assert "one = Sub(t, s)" in lines(bodies(outcome.after.graph)["fin.body"])
+    assert "one = Shape(v)" in lines(bodies(outcome.after.graph)["fin.body"])
 
 
 def named(text: str, index: int, name: str, **constants: Array) -> ModelProto:

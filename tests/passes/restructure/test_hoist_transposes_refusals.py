@@ -112,3 +112,15 @@ def test_constant_nodes_are_nodes_too() -> None:
     outcome = run(model, HOIST)
     assert outcome.unchanged or len(outcome.lines) < len(outcome.before.graph.node)
     agree(outcome.before, outcome.after)
+
+
+@pytest.mark.parametrize(("length", "fused"), [(100, True), (200, False)])
+def test_a_long_chain(length: int, fused: bool) -> None:
+    """However long it is, each Transpose behind it looks at no more than a part."""
+    steps = [f"v{i + 1} = Neg(v{i})" for i in range(length)]
+    nodes = " ".join(["v0 = Identity(s)", *steps, f"y = Transpose <perm = [1, 0]> (v{length})"])
+    model = matrix(nodes.replace("v0 = Identity(s) ", "").replace("(v0)", "(s)"))
+    outcome = run(model, HOIST)
+    agree(outcome.before, outcome.after)
+    assert outcome.unchanged is not fused
+    assert outcome.skipped.get("too many nodes stand above it", 0) == (not fused)
