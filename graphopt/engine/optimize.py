@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import metadata
 
 from graphopt.engine.attempt import OptimizeOptions, attempt, status_of
@@ -66,7 +67,7 @@ def optimize_model(
         after=before if result is model else measure(result, found.shapes),
         stages=tuple(stages),
         warnings=tuple(_warnings(stages, found.conflicts)),
-        versions=_versions(),
+        versions=dict(_installed()),
         seconds=round(time.perf_counter() - started, 3),
         dropped_outputs=_dropped(model, kept),
         excluded=found.excluded,
@@ -109,7 +110,8 @@ def _warnings(stages: Sequence[StageReport], conflicts: Sequence[str]) -> list[s
     return found
 
 
-def _versions() -> dict[str, str]:
+@cache
+def _installed() -> dict[str, str]:
     versions = {}
     for name in _VERSIONS_OF:
         try:
