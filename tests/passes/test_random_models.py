@@ -130,7 +130,7 @@ def models(draw: st.DrawFn) -> ModelProto:
 
 
 @settings(
-    max_examples=40, deadline=None, derandomize=True,
+    max_examples=16, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 @given(models())
