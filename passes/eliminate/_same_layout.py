@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from graphopt.contract import Effect, GraphView, NodeView
 from graphopt.passes.eliminate._operands import (
     ALMOST,
@@ -17,6 +15,7 @@ from graphopt.passes.eliminate._operands import (
     numbers,
     size_along,
 )
+from graphopt.passes.fuse._slices import windows_of
 
 _TO_THE_END = 2**31 - 1
 """A Slice that ends here or later ends where its input does: dimensions are smaller."""
@@ -75,21 +74,13 @@ def _pad(node: NodeView, graph: GraphView) -> Known | None:
 
 
 def _slice(node: NodeView, graph: GraphView) -> Known | None:
-    if graph.opset() < 10:
-        starts, ends, axes = (node.attribute(name) for name in ("starts", "ends", "axes"))
-        steps: Sequence[int] | None = None
-    else:
-        starts, ends, axes, steps = (numbers(input_of(node, index)) for index in range(1, 5))
-        if any(input_of(node, i) is not None and a is None for i, a in ((3, axes), (4, steps))):
-            return None
-    if starts is None or ends is None:
+    windows = windows_of(node)
+    if windows is None:
         return None
-    axes = range(len(starts)) if axes is None else axes
-    if not len(starts) == len(ends) == len(axes):
-        return None
-    whole = all(step == 1 for step in steps or [])
-    for start, end, axis in zip(starts, ends, axes, strict=True):
-        whole = whole and _takes_all(node, start, end, axis)
+    whole = all(
+        window.step == 1 and _takes_all(node, window.start, window.end, axis)
+        for axis, window in windows.items()
+    )
     return SAME if whole else None
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from graphopt.contract import (
-    RANDOM_OPERATORS,
     Context,
     Editor,
     Effect,
@@ -26,10 +25,7 @@ from graphopt.contract import (
     Skip,
     ValueView,
 )
-from graphopt.passes._operations import operation_of
-
-_NEVER = RANDOM_OPERATORS | {"Constant", "Dropout"}
-"""Constant nodes are deduplicate_initializers' matter; Dropout is random when it trains."""
+from graphopt.passes._operations import is_repeatable, operation_of
 
 _EITHER_ORDER = frozenset(
     {"Add", "And", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Equal", "Mul", "Or", "Xor"}
@@ -60,7 +56,8 @@ def _walk(graph: GraphView, seen: MutableMapping[Key, NodeView]) -> Iterator[Rew
     for node in graph.nodes:
         for body in node.bodies.values():
             yield from _walk(body, ChainMap({}, seen))
-        if node.is_opaque or node.bodies or node.op_type in _NEVER or not _results(node):
+        # Constant nodes are deduplicate_initializers' matter.
+        if node.op_type == "Constant" or not is_repeatable(node) or not _results(node):
             continue
         first = seen.setdefault(_key(node), node)
         if first is not node and _can_stand_for(first, node):

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from graphopt.contract import (
-    RANDOM_OPERATORS,
     Context,
     Editor,
     Effect,
@@ -25,11 +24,8 @@ from graphopt.contract import (
     Skip,
     ValueView,
 )
-from graphopt.passes._operations import operation_of
+from graphopt.passes._operations import is_repeatable, operation_of
 from graphopt.passes.restructure._bodies import behind_identities, cannot_stand_in, stand_in
-
-_NEVER = RANDOM_OPERATORS | {"Dropout"}
-"""Dropout is random when it trains."""
 
 Content = Callable[[ValueView], object]
 
@@ -142,8 +138,7 @@ def _numbered(
         if node.op_type == "Identity" and node.outputs[0] is not None:
             known[node.outputs[0]] = number(node.inputs[0])
             continue
-        plain = not node.is_opaque and not node.bodies and node.op_type not in _NEVER
-        what = (operation_of(node), *map(number, node.inputs)) if plain else node
+        what = (operation_of(node), *map(number, node.inputs)) if is_repeatable(node) else node
         for index, value in enumerate(node.outputs):
             if value is not None:
                 known[value] = numbers.setdefault((what, index), len(numbers))

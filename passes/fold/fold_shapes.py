@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -43,8 +43,6 @@ from graphopt.passes.fold._learnt import learnt
 from graphopt.passes.fold._shorter import shortened
 from graphopt.passes.fold._sizes import Size
 from graphopt.passes.fold._targets import expand_target, own_reshape_target
-
-T = TypeVar("T")
 
 Key = tuple[str, tuple[int, ...], tuple[Size, ...]]
 

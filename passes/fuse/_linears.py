@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from graphopt.contract import Array, NodeView, Skip, ValueView
+from graphopt.contract import Array, Editor, NodeView, Skip, ValueView
 from graphopt.passes.fuse._conv import FLOATS
 
 
@@ -64,6 +66,36 @@ class Linear:
         if self.bias is None:
             return None
         return np.broadcast_to(self.bias.array().ravel(), (self.width,))
+
+
+def insert_linear(
+    edit: Editor,
+    operands: Sequence[ValueView],
+    bias: ValueView | None,
+    *,
+    before: NodeView,
+    op_type: str = "MatMul",
+    attributes: Mapping[str, Any] | None = None,
+    hint: str = "",
+) -> NodeView:
+    """Insert what computes `x W + b`; give the node that writes it.
+
+    Args:
+        edit: The editor.
+        operands: x and W.
+        bias: b; None where there is none.
+        before: Where.
+        op_type: MatMul, with an Add for the bias, or Gemm.
+        attributes: Of the product.
+        hint: For the names of what is made.
+    """
+    inputs = list(operands)
+    if op_type == "Gemm" and bias is not None:
+        inputs.append(bias)
+    made = edit.insert(op_type, inputs, before=before, attributes=attributes, hint=hint)
+    if op_type == "Gemm" or bias is None:
+        return made
+    return edit.insert("Add", [made.outputs[0], bias], before=before, hint=hint)
 
 
 def linear_of(node: NodeView) -> Linear | Skip | None:

@@ -33,7 +33,7 @@ from graphopt.contract import (
 )
 from graphopt.passes.fuse._chain import Reads, checked, convs
 from graphopt.passes.fuse._conv import Behind, Parameters, give_parameters, quiet, take_in
-from graphopt.passes.fuse._linears import Linear, linear_of
+from graphopt.passes.fuse._linears import Linear, insert_linear, linear_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,16 +184,14 @@ def _bias(first: Linear, second: Linear) -> Array | None:
 def _put_in_place(match: Pair, edit: Editor) -> None:
     first, second = match.first, match.second
     anchor, graph, hint = second.product, second.product.graph, second.result.name
-    bias = match.parameters.bias
-    inputs = [first.source, edit.constant(match.parameters.weight, f"{hint}_weight", graph)]
-    if bias is not None:
-        inputs.append(edit.constant(bias, f"{hint}_bias", graph))
-    if "Gemm" in (first.product.op_type, second.product.op_type):
-        made = edit.insert("Gemm", inputs, before=anchor, hint=hint)
-    else:
-        made = edit.insert("MatMul", inputs[:2], before=anchor, hint=hint)
-        if bias is not None:
-            made = edit.insert("Add", [made.outputs[0], inputs[2]], before=anchor, hint=hint)
+    weight = edit.constant(match.parameters.weight, f"{hint}_weight", graph)
+    row = match.parameters.bias
+    bias = None if row is None else edit.constant(row, f"{hint}_bias", graph)
+    kinds = (first.product.op_type, second.product.op_type)
+    op_type = "Gemm" if "Gemm" in kinds else "MatMul"
+    made = insert_linear(
+        edit, [first.source, weight], bias, before=anchor, op_type=op_type, hint=hint
+    )
     edit.adopt(made, 0, second.result)
     for node in [*reversed(second.nodes), *reversed(first.nodes)]:
         edit.remove(node)

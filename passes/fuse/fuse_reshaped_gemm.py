@@ -37,6 +37,7 @@ from graphopt.passes.fold._facts import Dims, Facts, walk
 from graphopt.passes.fold._learnt import learnt
 from graphopt.passes.fold._sizes import product, size
 from graphopt.passes.fuse._conv import FLOATS, quiet, vanishes
+from graphopt.passes.fuse._linears import insert_linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,11 +214,9 @@ def _rewriting(found: _Found) -> Callable[[Editor], None]:
         name = weight.name
         if found.weight is not None:
             weight = edit.constant(found.weight, f"{name}_factor", graph)
-        made = edit.insert("MatMul", [found.source, weight], before=found.restore)
         if isinstance(addend, np.ndarray):
             addend = edit.constant(addend, f"{name}_bias", graph)
-        if addend is not None:
-            made = edit.insert("Add", [made.outputs[0], addend], before=found.restore)
+        made = insert_linear(edit, [found.source, weight], addend, before=found.restore)
         edit.adopt(made, 0, target)
         edit.remove(found.restore)
         edit.remove(gemm)

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from graphopt.contract import Context, Editor, Effect, GraphView, NodeView, Skip, ValueView
+from graphopt.passes.fuse._slices import windows_of
 
 _MOST_PLACES = 4096
 _SHORTEST = 16
@@ -109,21 +110,11 @@ def _dies_with(part: NodeView, node: NodeView) -> bool:
 def _sliced(
     part: NodeView, value: ValueView | None, axis: int, shape: tuple[Any, ...]
 ) -> list[int] | None:
-    if part.attribute("starts") is not None:
-        starts, ends, axes = (part.attribute(name) for name in ("starts", "ends", "axes"))
-        steps: list[int] | None = None
-    else:
-        starts, ends, axes, steps = (_numbers(part, index) for index in range(1, 5))
-        given = [len(part.inputs) > i and part.inputs[i] is not None for i in (3, 4)]
-        if (given[0] and axes is None) or (given[1] and steps is None):
-            return None
-    if starts is None or ends is None or len(starts) != len(ends):
+    windows = windows_of(part)
+    if windows is None or list(windows) != [axis] or windows[axis].step < 1:
         return None
-    where = [a + len(shape) if a < 0 else a for a in axes or range(len(starts))]
-    steps = steps or [1] * len(starts)
-    if where != [axis] or len(starts) != 1 or len(steps) != 1 or steps[0] < 1:
-        return None
-    return list(range(shape[axis])[slice(starts[0], ends[0], steps[0])])
+    window = windows[axis]
+    return list(range(shape[axis])[window.start : window.end : window.step])
 
 
 def _split(
@@ -142,13 +133,6 @@ def _split(
             return list(range(start, start + length))
         start += length
     return None
-
-
-def _numbers(node: NodeView, index: int) -> list[int] | None:
-    value = node.inputs[index] if len(node.inputs) > index else None
-    if value is None or not value.is_constant or (value.nbytes or 0) > 1024:
-        return None
-    return [int(number) for number in value.array().ravel()]
 
 
 _Places = Callable[[NodeView, "ValueView | None", int, tuple[Any, ...]], "list[int] | None"]

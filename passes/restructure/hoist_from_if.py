@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from graphopt.contract import (
-    RANDOM_OPERATORS,
     Context,
     Editor,
     Effect,
@@ -25,10 +24,8 @@ from graphopt.contract import (
     Skip,
     ValueView,
 )
-from graphopt.passes._operations import operation_of
+from graphopt.passes._operations import is_repeatable, operation_of
 
-_NEVER = RANDOM_OPERATORS | {"Constant", "Dropout"}
-"""Dropout is random when it trains."""
 _SMALL_BYTES = 1024
 """Larger constants of a branch stay where they are."""
 
@@ -62,7 +59,7 @@ class HoistFromIf:
         if yes is None or no is None:
             return None
         kinds = {inner.op_type for inner in yes.nodes} & {inner.op_type for inner in no.nodes}
-        if kinds <= _NEVER:
+        if kinds <= {"Constant"}:
             return None
         numbers: dict[Key, int] = {}
         one = _hoistable(yes, numbers, None)
@@ -116,9 +113,8 @@ def _hoistable(
 
 
 def _can_move(node: NodeView) -> bool:
-    return not (node.is_opaque or node.bodies or node.op_type in _NEVER) and all(
-        value is not None and not value.is_graph_output for value in node.outputs
-    )
+    moves = node.op_type != "Constant" and is_repeatable(node)
+    return moves and all(v is not None and not v.is_graph_output for v in node.outputs)
 
 
 def _operand(value: ValueView | None, body: GraphView, known: Mapping[ValueView, object]) -> object:

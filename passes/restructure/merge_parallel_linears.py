@@ -31,7 +31,7 @@ from graphopt.contract import (
     Skip,
     ValueView,
 )
-from graphopt.passes.fuse._linears import Linear, linear_of
+from graphopt.passes.fuse._linears import Linear, insert_linear, linear_of
 from graphopt.passes.restructure._splits import FIRST_OPSET, split
 
 
@@ -125,8 +125,7 @@ def _merged(linears: list[Linear], edit: Editor) -> ValueView:
     anchor, graph = first.product, first.product.graph
     hint = first.weight.name
     matrix = np.concatenate([linear.matrix() for linear in linears], axis=1)
-    by_gemm = anchor.op_type == "Gemm"
-    transposed = by_gemm and first.transposed
+    transposed = first.transposed
     stored = np.ascontiguousarray(matrix.T if transposed else matrix)
     inputs = [first.source, edit.constant(stored, f"{hint}_merged", graph)]
     bias = None
@@ -135,16 +134,9 @@ def _merged(linears: list[Linear], edit: Editor) -> ValueView:
         zeros = [np.zeros(linear.width, matrix.dtype) for linear in linears]
         numbers = np.concatenate([z if r is None else r for r, z in zip(rows, zeros, strict=True)])
         bias = edit.constant(numbers, f"{hint}_merged_bias", graph)
-    if by_gemm:
-        inputs += [] if bias is None else [bias]
-        attributes = {"transB": 1} if transposed else None
-        made = edit.insert("Gemm", inputs, before=anchor, attributes=attributes, hint=hint)
-    else:
-        made = edit.insert("MatMul", inputs, before=anchor, hint=hint)
-    value = made.outputs[0]
-    assert value is not None
-    if bias is None or by_gemm:
-        return value
-    total = edit.insert("Add", [value, bias], before=anchor, hint=hint).outputs[0]
-    assert total is not None
-    return total
+    made = insert_linear(
+        edit, inputs, bias, before=anchor, op_type=anchor.op_type,
+        attributes={"transB": 1} if transposed else None, hint=hint,
+    ).outputs[0]  # fmt: skip
+    assert made is not None
+    return made
